@@ -1,6 +1,6 @@
 // The menu and the box: what a visitor chooses before there is an order.
 
-import { byId, copyOf, countOf, draw, showError } from "./page.js";
+import { byId, copyOf, draw, say } from "./page.js";
 
 const choices = new Map(); // flavor -> { quantity, card, line }
 
@@ -44,7 +44,7 @@ function withClick(button, name, action) {
 function change(flavor, by) {
   const quantity = choices.get(flavor).quantity + by;
   setQuantity(flavor, quantity);
-  showError("");
+  say("error", "");
   // The line is gone now, and the button that had the focus with it.
   if (quantity === 0) byId("cart-title").focus();
 }
@@ -60,5 +60,6 @@ function setQuantity(flavor, quantity) {
 
 function showTotal() {
   const total = chosenDonuts().reduce((sum, { quantity }) => sum + quantity, 0);
-  byId("total").textContent = total === 0 ? "Nothing in it yet" : `${countOf(total)} in all`;
+  if (total === 0) say("total", "Nothing in it yet");
+  else say("total", total === 1 ? "1 donut in all" : `${total} donuts in all`);
 }

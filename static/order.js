@@ -2,17 +2,18 @@
 
 import { checkStatus, getDonuts, placeOrder } from "./api.js";
 import { chosenDonuts, emptyBox, openMenu } from "./cart.js";
-import { byId, copyOf, countOf, draw, showError } from "./page.js";
+import { byId, copyOf, draw, say } from "./page.js";
 
 const POLL_MS = 2000; // the shop's terminal shows the spans of every poll: leave room for the order's
+const FIRST_POLL_MS = 700; // by then the first donut is cooking
 const TICK_MS = 250;
 
 // The state of an order is that of its least advanced donut.
 const STATES = {
-  new_order: { word: "waiting", sentence: "In the queue: the fryer takes one donut at a time." },
+  new_order: { word: "waiting", sentence: "The kitchen has your order, and fries one donut at a time." },
   received: { word: "at the fryer", sentence: "The last donut is at the fryer." },
   cooking: { word: "cooking", sentence: "The last donut is cooking." },
-  ready: { word: "ready", sentence: "Ready! Your donuts are still warm." },
+  ready: { word: "ready", sentence: "Your donuts are ready, and still warm." },
 };
 
 let watched = null; // id of the order that is being fried on the page
@@ -23,33 +24,35 @@ const secondsLeft = () => Math.max(0, due - performance.now()) / 1000;
 
 async function order() {
   const donuts = chosenDonuts();
-  if (donuts.length === 0) return showError("Your box is empty: add a donut from the menu, then order.");
+  if (donuts.length === 0) return say("error", "Your box is empty: add a donut from the menu, then order.");
   const button = byId("order-button");
   button.disabled = true;
+  say("error", "");
   try {
-    watch(await placeOrder(donuts));
+    watch(await placeOrder(donuts), donuts);
     emptyBox();
   } catch (refusal) {
-    showError(refusal.message);
-  } finally {
-    button.disabled = false;
+    say("error", refusal.message);
   }
+  button.disabled = false;
+  button.focus(); // disabling took the focus away; after a success the button is hidden, and this does nothing
 }
 
-function watch(placed) {
-  watched = placed.order_id;
-  due = performance.now() + placed.estimated_delivery_time * 1000;
-  byId("progress").max = Math.max(1, placed.estimated_delivery_time);
-  byId("order-id").textContent = placed.order_id;
+function watch({ order_id, estimated_delivery_time, state }, donuts) {
+  watched = order_id;
+  byId("order-id").textContent = order_id;
+  byId("progress").max = Math.max(1, estimated_delivery_time);
   byId("donuts").replaceChildren();
-  showError("");
-  showState(placed.state);
+  // Until the kitchen is asked, this much is known of each donut.
+  const known = { status: state, ready_in: estimated_delivery_time };
+  show(state, donuts.flatMap(({ flavor, quantity }) => Array(quantity).fill({ flavor, ...known })));
   turnTo("order");
-  poll(placed.order_id);
-  tick(placed.order_id);
+  poll(order_id);
+  tick(order_id);
 }
 
 async function poll(orderId) {
+  await sleep(FIRST_POLL_MS);
   while (watched === orderId) {
     await ask(orderId);
     await sleep(untilNextPoll());
@@ -58,21 +61,21 @@ async function poll(orderId) {
 
 async function ask(orderId) {
   try {
-    // In this sequence, so that the donuts are never older than the state above them.
+    // In this sequence: once the state is "ready", polling stops, so the donuts must not be the older news.
     const { state } = await checkStatus(orderId);
     const donuts = await getDonuts(orderId);
     if (watched === orderId) show(state, donuts);
   } catch (refusal) {
     if (watched !== orderId) return;
-    showError(refusal.message);
+    say("error", refusal.message);
     byId("new-order").hidden = false;
   }
 }
 
-// Near the end, the next poll is the one that finds the last donut done.
+// The last poll waits a little longer if it then finds every donut done.
 function untilNextPoll() {
   const end = secondsLeft() * 1000 + 100;
-  return end < 2 * POLL_MS ? Math.max(POLL_MS, end) : POLL_MS;
+  return end < 1.5 * POLL_MS ? Math.max(POLL_MS, end) : POLL_MS;
 }
 
 // Between polls the countdown and the bar run on by themselves.
@@ -87,23 +90,22 @@ function show(state, donuts) {
   due = performance.now() + 1000 * Math.max(0, ...donuts.map((donut) => donut.ready_in));
   if (state === "ready") watched = null;
   donuts.forEach(showDonut);
-  showError("");
+  say("error", "");
   showState(state);
   showTime();
 }
 
 function showState(state) {
   byId("order").dataset.state = state;
-  byId("state").textContent = STATES[state].sentence;
+  say("state", STATES[state].sentence);
   byId("new-order").hidden = state !== "ready";
 }
 
 function showTime() {
-  const seconds = Math.ceil(secondsLeft());
-  const bar = byId("progress");
-  bar.value = watched ? bar.max - secondsLeft() : bar.max;
-  if (!watched) byId("countdown").textContent = "ready";
-  else byId("countdown").textContent = seconds > 0 ? `${seconds} s` : "any moment";
+  const left = secondsLeft();
+  const words = left > 0 ? `${Math.ceil(left)} s` : "any moment";
+  byId("countdown").textContent = watched ? words : "Ready!";
+  byId("progress").value = byId("progress").max - left;
 }
 
 function showDonut({ flavor, status }, index) {
@@ -118,14 +120,15 @@ function showDonut({ flavor, status }, index) {
 
 function startAgain() {
   watched = null;
-  showError("");
+  say("error", "");
   turnTo("shop");
 }
 
 function turnTo(part) {
   byId("shop").hidden = part !== "shop";
   byId("order").hidden = part !== "order";
-  byId(part === "shop" ? "menu-title" : "order-title").focus();
+  byId(part).querySelector("[role=status]").after(byId("error"));
+  byId(part).querySelector("h2").focus();
 }
 
 openMenu();

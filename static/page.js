@@ -8,8 +8,8 @@ export function draw(parent, selector, drawing) {
   parent.querySelector(`${selector} use`).setAttribute("href", `#${drawing}`);
 }
 
-export function showError(sentence) {
-  byId("error").textContent = sentence;
+// Screen readers read out each new text of these places, so an old one is not set again.
+export function say(id, sentence) {
+  const place = byId(id);
+  if (place.textContent !== sentence) place.textContent = sentence;
 }
-
-export const countOf = (number) => (number === 1 ? "1 donut" : `${number} donuts`);

@@ -1,0 +1,477 @@
+"""The kitchen of MicroDonuts, the way to reach it, and what travels on that way.
+
+Kitchen takes donuts and fries them one at a time, in a thread of its own. KitchenClient is how the shop asks it for
+anything: over HTTP with urllib, even where both are one process. A trace crosses here twice: in the headers of each
+request (KitchenClient.exchange injects what Handler.serve in microdonuts.py extracts), and in the queue between two
+threads (Kitchen.enqueue, Kitchen.fry_all). Like any library, this file needs the OpenTelemetry API alone: which SDK
+makes the spans, and where they go, is the application's choice.
+"""
+
+import collections
+import contextlib
+import http.client
+import json
+import math
+import os
+import queue
+import random
+import re
+import select
+import threading
+import time
+import types
+import urllib.parse
+import urllib.request
+
+# BLOCK 0: OpenTelemetry's API
+
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator, default_getter, default_setter
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+
+# "HTTP spans" and the like, in comments here and in microdonuts.py, are pages of the Semantic Conventions v1.44.0.
+tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
+
+
+# Shared by both halves: a refusal, and JSON to the letter
+
+
+class Refusal(Exception):
+    """An answer other than 200: its status, one sentence that says what to do, and headers to go with it."""
+
+    def __init__(self, status, sentence, headers=None):
+        super().__init__(sentence)
+        self.status, self.headers = status, headers or {}
+
+
+def read_json(data):
+    """The value of some bytes of JSON (RFC 8259); ValueError or RecursionError for any others."""
+    return json.loads(data.decode(), parse_constant=int)  # int refuses NaN and Infinity, which JSON does not have
+
+
+# BLOCK 1: what both halves write on their spans
+
+ORDER_ID = "microdonuts.order.id"  # an attribute, and the baggage key under which the order id travels
+WIRE_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
+                "x-b3-sampled", "x-b3-flags")
+
+# HTTP spans, HTTP server span, notes on http.request.method and url.query: both lists are case-sensitive.
+KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
+                 or "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY").split(",")
+SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|Signature|sig|X-Amz-Credential|X-Amz-Security-Token|X-Amz-Signature"
+                    r"|X-Goog-Signature)=[^&#]*")
+
+
+def redact(url):
+    """A URL, or a query without its "?", with REDACTED for its credentials and secret values, else byte for byte."""
+    return SECRET.sub(r"\1=REDACTED", re.sub(r"^(\w+://)[^/?#]*@", r"\1REDACTED:REDACTED@", url))
+
+
+def wire_attributes(headers):
+    """The propagation headers among (name, value) pairs, as attributes: http.request.header.<name>: [value, ...].
+
+    The convention has request headers as opt-in, since they can hold secrets. Here they are the subject.
+    """
+    found = collections.defaultdict(list)
+    for name, value in headers:
+        if name.lower() in WIRE_HEADERS:
+            found[f"http.request.header.{name.lower()}"].append(value)
+    return found
+
+
+def order_attributes():
+    """The order id that came as baggage, as an attribute: baggage goes along with a trace, but onto no span by itself.
+
+    # Auto-instrumentation: opentelemetry-processor-baggage, a span processor, copies it onto each span it sees start.
+    """
+    order_id = baggage.get_baggage(ORDER_ID)
+    return {} if order_id is None else {ORDER_ID: order_id}
+
+
+def type_name(error):
+    """ "http.client.RemoteDisconnected", but "TimeoutError": what error.type asks for (Attribute registry, Error)."""
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+
+
+def record_once(span, error):
+    """Put an exception on the innermost span that it ends, and on none of those around it."""
+    if not hasattr(error, "is_recorded"):
+        error.is_recorded = True
+        span.record_exception(error)
+
+
+@contextlib.contextmanager
+def failures_on(span):
+    """What an exception that leaves this block says about its span (Recording errors).
+
+    # Auto-instrumentation: start_as_current_span by itself writes an event for any exception, on each span around it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Refusal):  # an answer that was meant so: below 500 the mistake is the asker's
+            if error.status >= 500:
+                span.set_status(StatusCode.ERROR, str(error))
+        else:
+            span.set_attribute("error.type", type_name(error))
+            span.set_status(StatusCode.ERROR, str(error))
+            record_once(span, error)
+        raise
+
+
+# The kitchen
+
+FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
+STATES = ("new_order", "received", "cooking", "ready")
+FRY_SECONDS = 1.4  # one donut at a time: in a trace, the "fry" spans of an order are a staircase
+RECEIVED_SECONDS = 0.4  # of these, in the fryer's hands before it cooks
+MAX_WAITING = 1_000
+MAX_REMEMBERED = 10_000
+
+
+class Kitchen:
+    """Fries donuts, one at a time and in the order in which they came; its thread starts with it.
+
+    At most MAX_WAITING donuts wait. MAX_REMEMBERED are remembered: beyond that the oldest ready ones are forgotten.
+    """
+
+    def __init__(self, fry_seconds=FRY_SECONDS):
+        self.fry_seconds = fry_seconds
+        self.donuts = collections.deque()  # all that are remembered, oldest first
+        self.orders = collections.defaultdict(collections.deque)  # the same by order id
+        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last
+        self.free_at = 0.0  # when the donut in the fryer will be ready (time.monotonic)
+        self.lock = threading.Lock()
+        self.queue = queue.SimpleQueue()
+        self.closing = False
+        self.fryer = threading.Thread(target=self.fry_all, daemon=True)
+        self.fryer.start()
+
+    def add(self, order_id, flavor, quantity):
+        """Take `quantity` donuts, all or none: how many of the order there are now. Refusal 503 if too many wait."""
+        with self.lock:
+            if self.added - self.started + quantity > MAX_WAITING:
+                raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": "10"})
+            for _ in range(quantity):
+                self.added += 1
+                donut = types.SimpleNamespace(order_id=order_id, flavor=flavor, status=STATES[0], number=self.added)
+                self.donuts.append(donut)
+                self.orders[order_id].append(donut)
+                self.enqueue(donut)
+            while len(self.donuts) > MAX_REMEMBERED:
+                oldest = self.donuts.popleft().order_id
+                self.orders[oldest].popleft()
+                if not self.orders[oldest]:
+                    del self.orders[oldest]
+            return len(self.orders[order_id])
+
+    def get(self, order_id=None):
+        """The donuts of one order (none if it is unknown), or all: [{flavor, order_id, status, ready_in}, ...].
+
+        `ready_in` is in seconds: for a waiting donut, what the donuts before it take and what it takes itself.
+        """
+        with self.lock:
+            now = time.monotonic()
+            chosen = self.donuts if order_id is None else self.orders.get(order_id, ())
+            return [{"flavor": donut.flavor, "order_id": donut.order_id, "status": donut.status,
+                     "ready_in": round(self.ready_in(donut, now), 3)} for donut in chosen]
+
+    def ready_in(self, donut, now):
+        if donut.status == "ready":
+            return 0.0
+        return max(0.0, self.free_at - now) + (donut.number - self.started) * self.fry_seconds
+
+    def close(self):
+        """Finish the donut in the fryer, and no other."""
+        self.closing = True
+        self.queue.put(None)
+        self.fryer.join()
+
+    # BLOCK 2: the donut's way through the queue into the other thread
+
+    def enqueue(self, donut):
+        self.queue.put((donut, context.get_current()))  # what is current here is not current in the fryer's thread
+
+    def fry_all(self):
+        """Each donut in the context of the request that brought it.
+
+        # Auto-instrumentation: opentelemetry-instrumentation-threading wraps Thread.start and executors' submit. The
+        # fryer was started at boot, and of a queue it knows nothing. "fry" is a child, not a link, so that it stands
+        # in its order's own trace; a link is right where one span works for many orders at once.
+        """
+        while (item := self.queue.get()) and not self.closing:
+            donut, order_context = item
+            token = context.attach(order_context)
+            try:
+                attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
+                with tracer.start_as_current_span("fry", attributes=attributes):
+                    self.fry(donut)
+            finally:
+                context.detach(token)
+
+    def fry(self, donut):
+        received = min(RECEIVED_SECONDS, self.fry_seconds)
+        with self.lock:
+            donut.status, self.started = "received", donut.number
+            self.free_at = time.monotonic() + self.fry_seconds
+        time.sleep(received)
+        donut.status = "cooking"
+        time.sleep(self.fry_seconds - received)
+        donut.status = "ready"
+
+
+# The way to the kitchen
+
+KITCHEN_SECONDS = 10  # how long one order or status check may wait for the kitchen in all
+
+
+class KeptConnections(urllib.request.HTTPHandler):
+    """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = collections.deque()  # of http.client.HTTPConnection, the one used last at the right
+
+    def http_open(self, request):
+        connection = self.take() or http.client.HTTPConnection(request.host, timeout=request.timeout)
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(request.timeout)
+        # BLOCK 3: the peer that was really reached
+        address, port = connection.sock.getpeername()[:2]
+        trace.get_current_span().set_attributes({"network.peer.address": address, "network.peer.port": port})
+        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
+        response = connection.getresponse()
+        response.connection = connection
+        return response
+
+    def take(self):
+        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used."""
+        with contextlib.suppress(IndexError):
+            while connection := self.idle.pop():
+                poll = select.poll()
+                poll.register(connection.sock, select.POLLIN)
+                if not poll.poll(0):
+                    return connection
+                connection.close()
+
+    def keep(self, response):
+        """Keep the connection of a response that was read to its end, unless the kitchen will close it."""
+        response.close()
+        if not response.will_close:
+            self.idle.append(response.connection)
+
+
+class KitchenClient:
+    """Asks the kitchen at `url` (http://host:port) for things. What it raises is a Refusal, 502, 503 or 504."""
+
+    def __init__(self, url):
+        parts = urllib.parse.urlsplit(url)
+        self.url, self.host, self.port = url.rstrip("/"), parts.hostname, parts.port or 80
+        self.connections = KeptConnections()
+        # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
+        self.opener = urllib.request.OpenerDirector()
+        self.opener.add_handler(self.connections)
+
+    def add_donut(self, order_id, flavor, deadline):
+        """Have one donut fried; `deadline` is a time.monotonic()."""
+        self.call("POST", "/kitchen/add_donuts", {"order_id": order_id, "flavor": flavor}, deadline)
+
+    def get_donuts(self, order_id, deadline):
+        """The donuts of an order, as Kitchen.get gives them."""
+        query = urllib.parse.urlencode({"order_id": order_id})
+        donuts = self.call("GET", f"/kitchen/get_donuts?{query}", None, deadline)
+        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
+            raise Refusal(502, f"The kitchen at {self.url} gave no list of donuts: look at its terminal.")
+        return donuts
+
+    def call(self, method, path, fields, deadline):
+        """One HTTP request to the kitchen: the JSON value of its answer."""
+        body = None if fields is None else json.dumps(fields).encode()
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"}, method=method)
+        try:
+            response, data = self.exchange(request, deadline)
+            value = read_json(data)
+        except TimeoutError as error:
+            raise Refusal(504, f"The kitchen at {self.url} took too long: see that it runs, then try again.") from error
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            sentence = f"The kitchen at {self.url} gave no answer that makes sense ({type(error).__name__}): "
+            raise Refusal(502, sentence + "see that it runs, then try again.") from error
+        if response.status == 503:
+            headers = {"Retry-After": response.headers.get("Retry-After", "10")}
+            raise Refusal(503, "The kitchen is full: try again later.", headers)
+        if response.status != 200:
+            raise Refusal(502, f"The kitchen at {self.url} answered {response.status}: look at its terminal.")
+        return value
+
+    # BLOCK 4: the CLIENT span, and what it injects
+
+    def exchange(self, request, deadline):
+        """Send a request and read its answer: (response, body), with a CLIENT span that lasts until the last byte.
+
+        # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span ends before
+        # the body is read, and has no server.address, server.port or network.peer.*.
+        """
+        attributes = {"http.request.method": request.method, "url.full": redact(request.full_url),
+                      "server.address": self.host, "server.port": self.port}
+        span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False), \
+                failures_on(span):
+            propagate.inject(request.headers)  # its other half: extract, in Handler.serve of microdonuts.py
+            span.set_attributes(wire_attributes(request.headers.items()))
+            response = self.opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
+            version = f"{response.version // 10}.{response.version % 10}"
+            span.set_attributes({"http.response.status_code": response.status, "network.protocol.version": version})
+            if response.status >= 400:  # HTTP spans, Status: to a client that is an error, and says enough
+                span.set_attribute("error.type", str(response.status))
+                span.set_status(StatusCode.ERROR)
+            return response, self.read(response, deadline)
+
+    def read(self, response, deadline):
+        """The body of a response, read to its end; its connection is then free for the next request."""
+        data = b""
+        while chunk := response.read1(65_536):
+            data += chunk
+            if time.monotonic() > deadline:
+                raise TimeoutError("the answer takes too long")
+        if response.length:
+            raise http.client.IncompleteRead(data, response.length)
+        self.connections.keep(response)
+        return data
+
+
+def is_donut(item):
+    return (isinstance(item, dict) and item.get("status") in STATES and type(item.get("ready_in")) in (int, float)
+            and 0 <= item["ready_in"] < math.inf)
+
+
+# BLOCK 5: what travels in the headers
+
+
+class HeaderGetter(Getter):
+    """How a propagator reads http.server's headers: an email.message.Message, whose names have no case."""
+
+    def get(self, carrier, key):
+        """Repeated lines joined into one (RFC 9110 5.3), but traceparent, which must not repeat, as it came."""
+        values = carrier.get_all(key)
+        return values if not values or key == "traceparent" else [",".join(values)]
+
+    def keys(self, carrier):
+        return carrier.keys()
+
+
+HEX = "[0-9a-f]"
+TRACEPARENT = re.compile(rf"({HEX}{{2}})-({HEX}{{32}})-({HEX}{{16}})-({HEX}{{2}})(-.*)?")
+MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
+
+
+class W3CTraceContext(TextMapPropagator):
+    """traceparent: 00-<trace id>-<id of the sender's span>-<flags>, and tracestate: what other tracing systems add.
+
+    Sections are of W3C Trace Context Level 2.
+    # Auto-instrumentation: opentelemetry.trace.propagation.tracecontext, which fails 3 of the W3C's 41 tests.
+    """
+
+    fields = frozenset(("traceparent", "tracestate"))
+
+    def extract(self, carrier, context=None, getter=default_getter):
+        """`context` with the sender's span in it as a remote parent; as it was where there is no valid traceparent."""
+        context = Context() if context is None else context
+        values = getter.get(carrier, "traceparent") or []
+        match = TRACEPARENT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None  # 3.2: exactly one
+        if not match:  # 3.2.2: lengths, lower-case hex
+            return context
+        version, trace_id, span_id, flags, more = match.groups()
+        if version == "ff" or (version == "00" and more):  # 3.2.2.1; 3.2.4: only a later version may have more
+            return context
+        span_context = SpanContext(
+            int(trace_id, 16), int(span_id, 16), is_remote=True,
+            trace_flags=TraceFlags(int(flags, 16) & 0x03),  # 3.2.2.5: sampled 01, random 02; others are not passed on
+            trace_state=ReceivedTraceState(getter.get(carrier, "tracestate") or []))
+        if not span_context.is_valid:  # 3.2.2.3, 3.2.2.4: an id of zeros
+            return context
+        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
+
+    def inject(self, carrier, context=None, setter=default_setter):
+        """Write the current span into the headers, in the highest version that we know (3.2.4)."""
+        span = trace.get_current_span(context).get_span_context()
+        if not span.is_valid:
+            return
+        setter.set(carrier, "traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}")
+        if span.trace_state:  # 3.3.1: an empty one should not be sent
+            setter.set(carrier, "tracestate", span.trace_state.to_header())
+
+
+class ReceivedTraceState(TraceState):
+    """The members of all tracestate lines, in order; none at all if one is malformed or there are more than 32.
+
+    The constructor of TraceState, which its add() and update() call too, would drop the keys that are new in Level 2,
+    such as 1a. Nothing here changes a tracestate, so the constructor is all that has to be ours.
+    """
+
+    def __init__(self, lines):
+        super().__init__()
+        members = [member.strip(" \t") for member in ",".join(lines).split(",")]  # 3.3.2
+        matches = [MEMBER.fullmatch(member) for member in members if member]
+        if len(matches) <= 32 and None not in matches:  # 3.3.2.1
+            for match in matches:
+                self._dict.setdefault(*match.groups())  # 3.3.3: a key stands once; the leftmost is the newest
+
+
+B3_SINGLE = re.compile(rf"({HEX}{{32}}|{HEX}{{16}})-({HEX}{{16}})(?:-([01d])(?:-{HEX}{{16}})?)?")
+B3_DEBUG = create_key("b3-debug")  # in a context: the caller asked for this trace to be debugged
+
+
+class B3(TextMapPropagator):
+    """Zipkin's headers, B3: one, `b3`, or several, `X-B3-...`. Both are read; `is_single` says which are written.
+
+    Quoted is github.com/openzipkin/b3-propagation, README.
+    # Auto-instrumentation: opentelemetry-propagator-b3 reads upper-case ids, and loses "debug" and a lone denial.
+    """
+
+    fields = frozenset(("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"))
+
+    def __init__(self, is_single):
+        self.is_single = is_single
+
+    def extract(self, carrier, context=None, getter=default_getter):
+        context = Context() if context is None else context
+        trace_id, span_id, state = self.read(lambda name: (getter.get(carrier, name) or [""])[0])
+        if state == "0" and not trace_id and not span_id:  # "deny" alone: the trace begins here, and is not sampled
+            trace_id, span_id = f"{random.getrandbits(128):032x}", f"{random.getrandbits(64):016x}"
+        if not B3_SINGLE.fullmatch(f"{trace_id}-{span_id}"):
+            return context
+        flags = TraceFlags(TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED)  # absent: "defer", to us
+        span_context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
+        if not span_context.is_valid:
+            return context
+        context = set_value(B3_DEBUG, state == "d", context)
+        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
+
+    def read(self, header):
+        """(trace id, span id, sampling state), each "" where it is absent; header(name) gives the first such line."""
+        if header("b3") in ("0", "1", "d"):
+            return "", "", header("b3")
+        if match := B3_SINGLE.fullmatch(header("b3")):
+            return match[1], match[2], match[3] or ""
+        state = {"true": "1", "false": "0"}.get(header("x-b3-sampled"), header("x-b3-sampled"))
+        return header("x-b3-traceid"), header("x-b3-spanid"), "d" if header("x-b3-flags") == "1" else state
+
+    def inject(self, carrier, context=None, setter=default_setter):
+        span = trace.get_current_span(context).get_span_context()
+        if not span.is_valid:
+            return
+        debug, sampled = get_value(B3_DEBUG, context), str(int(span.trace_flags.sampled))
+        if self.is_single:
+            setter.set(carrier, "b3", f"{span.trace_id:032x}-{span.span_id:016x}-{'d' if debug else sampled}")
+            return
+        setter.set(carrier, "x-b3-traceid", f"{span.trace_id:032x}")
+        setter.set(carrier, "x-b3-spanid", f"{span.span_id:016x}")
+        # "Debug implies an accept decision, so don't also send the X-B3-Sampled header."
+        setter.set(carrier, *(("x-b3-flags", "1") if debug else ("x-b3-sampled", sampled)))
+
+
+PROPAGATORS = {"tracecontext": W3CTraceContext(), "baggage": W3CBaggagePropagator(),
+               "b3": B3(is_single=True), "b3multi": B3(is_single=False), "none": None}
