@@ -1,12 +1,12 @@
 """The kitchen of MicroDonuts, the way to reach it, and what travels on that way.
 
-Kitchen takes donuts and fries them one at a time, in a thread of its own. KitchenClient is how the shop asks it for
-anything: over HTTP with urllib, even where both are one process. A trace crosses here twice: in the headers of each
-request (KitchenClient.exchange injects what Handler.serve in microdonuts.py extracts), and in the queue between two
-threads (Kitchen.enqueue, Kitchen.fry_all). Like any library, this file needs the OpenTelemetry API alone: which SDK
-makes the spans, and where they go, is the application's choice.
+Kitchen fries donuts, one at a time, in a thread of its own. KitchenClient asks it for them over HTTP, even where both
+are one process. A trace crosses twice: in the headers of each request (KitchenClient.exchange injects, Handler.serve of
+microdonuts.py extracts), and in the queue between two threads (Kitchen.enqueue, Kitchen.fry_all). As a library should,
+this file needs the OpenTelemetry API alone: which SDK makes the spans, and where they go, is the application's choice.
 """
 
+import base64
 import collections
 import contextlib
 import http.client
@@ -14,8 +14,8 @@ import json
 import math
 import os
 import queue
-import random
 import re
+import secrets
 import select
 import threading
 import time
@@ -33,9 +33,6 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 
 # "HTTP spans" and the like, in comments here and in microdonuts.py, are pages of the Semantic Conventions v1.44.0.
 tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
-
-
-# Shared by both halves: a refusal, and JSON to the letter
 
 
 class Refusal(Exception):
@@ -60,20 +57,17 @@ WIRE_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x
 # HTTP spans, HTTP server span, notes on http.request.method and url.query: both lists are case-sensitive.
 KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
                  or "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY").split(",")
-SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|Signature|sig|X-Amz-Credential|X-Amz-Security-Token|X-Amz-Signature"
-                    r"|X-Goog-Signature)=[^&#]*")
+SECRETS = "AWSAccessKeyId|Signature|sig|X-Amz-Credential|X-Amz-Security-Token|X-Amz-Signature|X-Goog-Signature"
 
 
-def redact(url):
-    """A URL, or a query without its "?", with REDACTED for its credentials and secret values, else byte for byte."""
-    return SECRET.sub(r"\1=REDACTED", re.sub(r"^(\w+://)[^/?#]*@", r"\1REDACTED:REDACTED@", url))
+def redact(query):
+    """A query, or a target that has one, with REDACTED for its secret values and every other byte as it was."""
+    return re.sub(rf"(?<![^?&])({SECRETS})=[^&#]*", r"\1=REDACTED", query)
 
 
 def wire_attributes(headers):
     """The propagation headers among (name, value) pairs, as attributes: http.request.header.<name>: [value, ...].
-
-    The convention has request headers as opt-in, since they can hold secrets. Here they are the subject.
-    """
+    The convention has request headers as opt-in, since they can hold secrets. Here they are the subject."""
     found = collections.defaultdict(list)
     for name, value in headers:
         if name.lower() in WIRE_HEADERS:
@@ -83,15 +77,13 @@ def wire_attributes(headers):
 
 def order_attributes():
     """The order id that came as baggage, as an attribute: baggage goes along with a trace, but onto no span by itself.
-
-    # Auto-instrumentation: opentelemetry-processor-baggage, a span processor, copies it onto each span it sees start.
-    """
+    # Auto-instrumentation: opentelemetry-processor-baggage, a span processor, copies it onto each span it starts."""
     order_id = baggage.get_baggage(ORDER_ID)
     return {} if order_id is None else {ORDER_ID: order_id}
 
 
 def type_name(error):
-    """ "http.client.RemoteDisconnected", but "TimeoutError": what error.type asks for (Attribute registry, Error)."""
+    """"http.client.RemoteDisconnected", but "TimeoutError": what error.type asks for (Attribute registry, Error)."""
     return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
 
 
@@ -105,7 +97,6 @@ def record_once(span, error):
 @contextlib.contextmanager
 def failures_on(span):
     """What an exception that leaves this block says about its span (Recording errors).
-
     # Auto-instrumentation: start_as_current_span by itself writes an event for any exception, on each span around it.
     """
     try:
@@ -123,7 +114,6 @@ def failures_on(span):
 
 # The kitchen
 
-FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
 STATES = ("new_order", "received", "cooking", "ready")
 FRY_SECONDS = 1.4  # one donut at a time: in a trace, the "fry" spans of an order are a staircase
 RECEIVED_SECONDS = 0.4  # of these, in the fryer's hands before it cooks
@@ -132,10 +122,8 @@ MAX_REMEMBERED = 10_000
 
 
 class Kitchen:
-    """Fries donuts, one at a time and in the order in which they came; its thread starts with it.
-
-    At most MAX_WAITING donuts wait. MAX_REMEMBERED are remembered: beyond that the oldest ready ones are forgotten.
-    """
+    """Fries donuts, one at a time and in the order in which they came; its thread starts with it. At most MAX_WAITING
+    donuts wait. MAX_REMEMBERED are remembered: beyond that the oldest ones, which are ready, are forgotten."""
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
@@ -144,8 +132,7 @@ class Kitchen:
         self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last
         self.free_at = 0.0  # when the donut in the fryer will be ready (time.monotonic)
         self.lock = threading.Lock()
-        self.queue = queue.SimpleQueue()
-        self.closing = False
+        self.queue, self.closing = queue.SimpleQueue(), False
         self.fryer = threading.Thread(target=self.fry_all, daemon=True)
         self.fryer.start()
 
@@ -169,9 +156,7 @@ class Kitchen:
 
     def get(self, order_id=None):
         """The donuts of one order (none if it is unknown), or all: [{flavor, order_id, status, ready_in}, ...].
-
-        `ready_in` is in seconds: for a waiting donut, what the donuts before it take and what it takes itself.
-        """
+        `ready_in` is in seconds: for a waiting donut, what those before it take and what it takes itself."""
         with self.lock:
             now = time.monotonic()
             chosen = self.donuts if order_id is None else self.orders.get(order_id, ())
@@ -196,7 +181,6 @@ class Kitchen:
 
     def fry_all(self):
         """Each donut in the context of the request that brought it.
-
         # Auto-instrumentation: opentelemetry-instrumentation-threading wraps Thread.start and executors' submit. The
         # fryer was started at boot, and of a queue it knows nothing. "fry" is a child, not a link, so that it stands
         # in its order's own trace; a link is right where one span works for many orders at once.
@@ -224,8 +208,6 @@ class Kitchen:
 
 # The way to the kitchen
 
-KITCHEN_SECONDS = 10  # how long one order or status check may wait for the kitchen in all
-
 
 class KeptConnections(urllib.request.HTTPHandler):
     """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
@@ -236,13 +218,11 @@ class KeptConnections(urllib.request.HTTPHandler):
 
     def http_open(self, request):
         connection = self.take() or http.client.HTTPConnection(request.host, timeout=request.timeout)
-        if connection.sock is None:
-            connection.connect()
+        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
         connection.sock.settimeout(request.timeout)
         # BLOCK 3: the peer that was really reached
         address, port = connection.sock.getpeername()[:2]
         trace.get_current_span().set_attributes({"network.peer.address": address, "network.peer.port": port})
-        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
         response = connection.getresponse()
         response.connection = connection
         return response
@@ -250,8 +230,8 @@ class KeptConnections(urllib.request.HTTPHandler):
     def take(self):
         """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used."""
         with contextlib.suppress(IndexError):
-            while connection := self.idle.pop():
-                poll = select.poll()
+            while True:
+                connection, poll = self.idle.pop(), select.poll()
                 poll.register(connection.sock, select.POLLIN)
                 if not poll.poll(0):
                     return connection
@@ -269,7 +249,13 @@ class KitchenClient:
 
     def __init__(self, url):
         parts = urllib.parse.urlsplit(url)
-        self.url, self.host, self.port = url.rstrip("/"), parts.hostname, parts.port or 80
+        userinfo, at, authority = parts.netloc.rpartition("@")
+        self.url, self.host, self.port = f"http://{authority}", parts.hostname, parts.port or 80
+        self.shown_url = f"http://REDACTED:REDACTED@{authority}" if at else self.url
+        self.headers = {"Content-Type": "application/json"}
+        if at:
+            credentials = base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()
+            self.headers["Authorization"] = f"Basic {credentials}"  # RFC 7617 2
         self.connections = KeptConnections()
         # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
         self.opener = urllib.request.OpenerDirector()
@@ -277,7 +263,8 @@ class KitchenClient:
 
     def add_donut(self, order_id, flavor, deadline):
         """Have one donut fried; `deadline` is a time.monotonic()."""
-        self.call("POST", "/kitchen/add_donuts", {"order_id": order_id, "flavor": flavor}, deadline)
+        body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
+        self.call("POST", "/kitchen/add_donuts", body, deadline)
 
     def get_donuts(self, order_id, deadline):
         """The donuts of an order, as Kitchen.get gives them."""
@@ -287,13 +274,12 @@ class KitchenClient:
             raise Refusal(502, f"The kitchen at {self.url} gave no list of donuts: look at its terminal.")
         return donuts
 
-    def call(self, method, path, fields, deadline):
+    def call(self, method, path, body, deadline):
         """One HTTP request to the kitchen: the JSON value of its answer."""
-        body = None if fields is None else json.dumps(fields).encode()
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(self.url + path, body, self.headers, method=method)
         try:
             response, data = self.exchange(request, deadline)
-            value = read_json(data)
+            value = read_json(data) if response.status == 200 else None
         except TimeoutError as error:
             raise Refusal(504, f"The kitchen at {self.url} took too long: see that it runs, then try again.") from error
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
@@ -310,11 +296,10 @@ class KitchenClient:
 
     def exchange(self, request, deadline):
         """Send a request and read its answer: (response, body), with a CLIENT span that lasts until the last byte.
-
         # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span ends before
         # the body is read, and has no server.address, server.port or network.peer.*.
         """
-        attributes = {"http.request.method": request.method, "url.full": redact(request.full_url),
+        attributes = {"http.request.method": request.method, "url.full": self.shown_url + redact(request.selector),
                       "server.address": self.host, "server.port": self.port}
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False), \
@@ -362,17 +347,18 @@ class HeaderGetter(Getter):
         return carrier.keys()
 
 
-HEX = "[0-9a-f]"
-TRACEPARENT = re.compile(rf"({HEX}{{2}})-({HEX}{{32}})-({HEX}{{16}})-({HEX}{{2}})(-.*)?")
-MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
+TRACEPARENT = re.compile(r"""
+    (?!ff)([0-9a-f]{2})        # 3.2.2.1 version, of which ff is invalid
+    -(?!0{32})([0-9a-f]{32})   # 3.2.2.3 trace-id, not all zeros
+    -(?!0{16})([0-9a-f]{16})   # 3.2.2.4 parent-id, the span that sent this, not all zeros
+    -([0-9a-f]{2})             # 3.2.2.5 trace-flags: bit 0 sampled, bit 1 random
+    (-.*)?                     # 3.2.4   what a later version may add""", re.VERBOSE)
+MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")  # 3.3.2.2.1 and 3.3.2.2.2
 
 
 class W3CTraceContext(TextMapPropagator):
-    """traceparent: 00-<trace id>-<id of the sender's span>-<flags>, and tracestate: what other tracing systems add.
-
-    Sections are of W3C Trace Context Level 2.
-    # Auto-instrumentation: opentelemetry.trace.propagation.tracecontext, which fails 3 of the W3C's 41 tests.
-    """
+    """traceparent, and tracestate: what other tracing systems add. Sections are of W3C Trace Context Level 2.
+    # Auto-instrumentation: opentelemetry.trace.propagation.tracecontext, with which 38 of the W3C's 41 tests pass."""
 
     fields = frozenset(("traceparent", "tracestate"))
 
@@ -380,18 +366,13 @@ class W3CTraceContext(TextMapPropagator):
         """`context` with the sender's span in it as a remote parent; as it was where there is no valid traceparent."""
         context = Context() if context is None else context
         values = getter.get(carrier, "traceparent") or []
-        match = TRACEPARENT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None  # 3.2: exactly one
-        if not match:  # 3.2.2: lengths, lower-case hex
-            return context
-        version, trace_id, span_id, flags, more = match.groups()
-        if version == "ff" or (version == "00" and more):  # 3.2.2.1; 3.2.4: only a later version may have more
+        match = TRACEPARENT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None
+        if not match or (match[1] == "00" and match[5]):  # 3.2.4: ours, 00, has nothing more
             return context
         span_context = SpanContext(
-            int(trace_id, 16), int(span_id, 16), is_remote=True,
-            trace_flags=TraceFlags(int(flags, 16) & 0x03),  # 3.2.2.5: sampled 01, random 02; others are not passed on
+            int(match[2], 16), int(match[3], 16), is_remote=True,
+            trace_flags=TraceFlags(int(match[4], 16) & 0b11),  # 3.2.2.5.3: others are not passed on
             trace_state=ReceivedTraceState(getter.get(carrier, "tracestate") or []))
-        if not span_context.is_valid:  # 3.2.2.3, 3.2.2.4: an id of zeros
-            return context
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
@@ -400,16 +381,14 @@ class W3CTraceContext(TextMapPropagator):
         if not span.is_valid:
             return
         setter.set(carrier, "traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}")
-        if span.trace_state:  # 3.3.1: an empty one should not be sent
+        if span.trace_state:  # 3.3.2: an empty one should not be sent
             setter.set(carrier, "tracestate", span.trace_state.to_header())
 
 
 class ReceivedTraceState(TraceState):
-    """The members of all tracestate lines, in order; none at all if one is malformed or there are more than 32.
-
-    The constructor of TraceState, which its add() and update() call too, would drop the keys that are new in Level 2,
-    such as 1a. Nothing here changes a tracestate, so the constructor is all that has to be ours.
-    """
+    """The members of all tracestate lines, in order; none at all if one is malformed or there are more than 32. The
+    constructor of TraceState, which its add() and update() call too, would drop the keys that are new in Level 2, such
+    as 1a. Nothing here changes a tracestate, so the constructor is all that has to be ours."""
 
     def __init__(self, lines):
         super().__init__()
@@ -420,16 +399,13 @@ class ReceivedTraceState(TraceState):
                 self._dict.setdefault(*match.groups())  # 3.3.3: a key stands once; the leftmost is the newest
 
 
-B3_SINGLE = re.compile(rf"({HEX}{{32}}|{HEX}{{16}})-({HEX}{{16}})(?:-([01d])(?:-{HEX}{{16}})?)?")
+B3_SINGLE = re.compile(r"(?!0+-)([0-9a-f]{32}|[0-9a-f]{16})-(?!0{16})([0-9a-f]{16})(?:-([01d])(?:-[0-9a-f]{16})?)?")
 B3_DEBUG = create_key("b3-debug")  # in a context: the caller asked for this trace to be debugged
 
 
 class B3(TextMapPropagator):
-    """Zipkin's headers, B3: one, `b3`, or several, `X-B3-...`. Both are read; `is_single` says which are written.
-
-    Quoted is github.com/openzipkin/b3-propagation, README.
-    # Auto-instrumentation: opentelemetry-propagator-b3 reads upper-case ids, and loses "debug" and a lone denial.
-    """
+    """Zipkin's headers: one, b3, or several, X-B3-...; both are read. Quoted is github.com/openzipkin/b3-propagation.
+    # Auto-instrumentation: opentelemetry-propagator-b3 reads upper-case ids, and loses "debug" and a lone denial."""
 
     fields = frozenset(("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"))
 
@@ -438,15 +414,13 @@ class B3(TextMapPropagator):
 
     def extract(self, carrier, context=None, getter=default_getter):
         context = Context() if context is None else context
-        trace_id, span_id, state = self.read(lambda name: (getter.get(carrier, name) or [""])[0])
+        trace_id, span_id, state = self.read(lambda name: (getter.get(carrier, name) or [""])[0].strip(" \t"))
         if state == "0" and not trace_id and not span_id:  # "deny" alone: the trace begins here, and is not sampled
-            trace_id, span_id = f"{random.getrandbits(128):032x}", f"{random.getrandbits(64):016x}"
+            trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
         if not B3_SINGLE.fullmatch(f"{trace_id}-{span_id}"):
             return context
-        flags = TraceFlags(TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED)  # absent: "defer", to us
+        flags = TraceFlags(state != "0")  # an absent state is "defer": it is ours to decide, and we sample
         span_context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
-        if not span_context.is_valid:
-            return context
         context = set_value(B3_DEBUG, state == "d", context)
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
@@ -463,14 +437,13 @@ class B3(TextMapPropagator):
         span = trace.get_current_span(context).get_span_context()
         if not span.is_valid:
             return
-        debug, sampled = get_value(B3_DEBUG, context), str(int(span.trace_flags.sampled))
+        state = "d" if get_value(B3_DEBUG, context) else str(int(span.trace_flags.sampled))
         if self.is_single:
-            setter.set(carrier, "b3", f"{span.trace_id:032x}-{span.span_id:016x}-{'d' if debug else sampled}")
-            return
+            return setter.set(carrier, "b3", f"{span.trace_id:032x}-{span.span_id:016x}-{state}")
         setter.set(carrier, "x-b3-traceid", f"{span.trace_id:032x}")
         setter.set(carrier, "x-b3-spanid", f"{span.span_id:016x}")
         # "Debug implies an accept decision, so don't also send the X-B3-Sampled header."
-        setter.set(carrier, *(("x-b3-flags", "1") if debug else ("x-b3-sampled", sampled)))
+        setter.set(carrier, *(("x-b3-flags", "1") if state == "d" else ("x-b3-sampled", state)))
 
 
 PROPAGATORS = {"tracecontext": W3CTraceContext(), "baggage": W3CBaggagePropagator(),

@@ -35,7 +35,6 @@ import pathlib
 import re
 import signal
 import socket
-import socketserver
 import sys
 import threading
 import time
@@ -59,21 +58,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import SpanKind, StatusCode
 
 import kitchen
-from kitchen import FLAVORS, FRY_SECONDS, KITCHEN_SECONDS, STATES, Kitchen, KitchenClient, Refusal, read_json
+from kitchen import FRY_SECONDS, STATES, Kitchen, KitchenClient, Refusal, read_json
 
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
-
-STATIC = pathlib.Path(__file__).resolve().parent / "static"
-STATIC = STATIC if STATIC.is_dir() else STATIC.parents[1] / "static"
 
 # BLOCK 1: the tracer provider, and where its spans go
 
 
 class CodeLocation(SpanProcessor):
-    """Writes on each span which line of this program started it (attribute registry, Code).
-
-    # Auto-instrumentation: none does this; its spans all start in the package's own code.
-    """
+    """Writes on each span which line of this program started it (Attribute registry, Code).
+    # Auto-instrumentation: none does this; its spans all start in a package's own code."""
 
     MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
 
@@ -114,23 +108,24 @@ def terminal_line(span):
     began, ms = span.start_time // 1_000_000, (span.end_time - span.start_time) / 1e6
     when = f"{time.strftime('%H:%M:%S', time.localtime(began // 1000))}.{began % 1000:03}"
     has = span.attributes
-    arrow = "->" if span.kind is SpanKind.CLIENT else "<-" if span.parent and span.parent.is_remote else "  "
+    sent = span.kind is SpanKind.CLIENT and any(name.startswith("http.request.header.") for name in has)
+    arrow = "->" if sent else "<-" if span.parent and span.parent.is_remote else "  "
     outcome = "ok" if span.status.status_code is StatusCode.UNSET else "ERROR"
     what = f"{span.kind.name} {span.name} {has.get('error.type') or has.get('http.response.status_code') or outcome}"
     took = f"{ms:.1f}ms" if ms < 100 else f"{ms / 1000:.2f}s"
     place = f"{os.path.basename(has.get('code.file.path', ''))}:{has.get('code.line.number')}"
-    trace_id, span_id = f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
+    ids = f"{span.context.span_id:016x} " + (f"{span.parent.span_id:016x}" if span.parent else "")
+    trace_id = f"{span.context.trace_id:032x}"
     if span.parent is None:
-        return f"{when} {arrow} {what} {took} {place} {span_id} /#{trace_id}\n"
-    return f"{when} {arrow} {what:35} {took:>6} {place:>18} {span_id} {span.parent.span_id:016x} {trace_id[:8]}\n"
+        return f"{when} {arrow} {what} {took} {place} {ids}/#{trace_id}\n"
+    return f"{when} {arrow} {what:35} {took:>6} {place:>18} {ids} {trace_id[:8]}\n"
 
 
 def otlp():
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
-        sentence = "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http"
-        raise ValueError(sentence) from None
+        stop("OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http")
     # In batches, off the request's thread. A full queue drops spans: OTEL_BSP_MAX_QUEUE_SIZE makes it longer.
     return BatchSpanProcessor(OTLPSpanExporter())
 
@@ -141,15 +136,15 @@ EXPORTERS = {"": lambda: SimpleSpanProcessor(ConsoleSpanExporter(formatter=termi
 
 
 def chosen(variable, value, choices, default):
-    """What a variable's value, a comma-separated list, names among the choices; ValueError for an unknown name."""
+    """What a variable's value, a comma-separated list, names among the choices; an unknown name ends the program."""
     names = dict.fromkeys(name.strip() for name in (value.strip(" ,") or default).split(","))
     if unknown := [name for name in names if name not in choices]:
-        raise ValueError(f"{variable} has {unknown[0]!r}: use {', '.join(filter(None, choices))}, or a list of them")
+        stop(f"{variable} has {unknown[0]!r}: use {', '.join(filter(None, choices))}, or a list of them")
     return [choices[name] for name in names]
 
 
 def set_up_tracing(store):
-    """Make the tracer provider and propagators the OTEL_ variables ask for; ValueError for what they can't have.
+    """Make the tracer provider and the propagators that the OTEL_ variables ask for, and make them the global ones.
 
     # Auto-instrumentation: opentelemetry-instrument (opentelemetry-distro) does this before the program starts.
     """
@@ -168,9 +163,9 @@ def set_up_tracing(store):
 
 # What the endpoints answer, and what they ask for
 
+FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
 MAX_DONUTS = 100  # in one order
 MAX_BODY = 65_536  # bytes
-TOO_MANY = f"Order at most {MAX_DONUTS} donuts at a time."
 
 
 class Answer(NamedTuple):
@@ -200,10 +195,8 @@ def check_donut(item, default_quantity=None):
     flavor, quantity = item.get("flavor"), item.get("quantity", default_quantity)
     if flavor not in FLAVORS:
         raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
-    if type(quantity) is not int or quantity < 1:  # type, not isinstance: True is an int too
-        raise Refusal(400, '"quantity" must be a whole number from 1.')
-    if quantity > MAX_DONUTS:
-        raise Refusal(400, TOO_MANY)
+    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # not isinstance: True is an int too
+        raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
     return flavor, quantity
 
 
@@ -215,7 +208,7 @@ def check_basket(items):
     for flavor, quantity in map(check_donut, items):
         flavors += [flavor] * quantity
         if len(flavors) > MAX_DONUTS:
-            raise Refusal(400, TOO_MANY)
+            raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
     return flavors
 
 
@@ -224,6 +217,7 @@ def check_basket(items):
 # BLOCK 2: the spans of an order and of a status check
 
 MAX_ORDERS = 10_000
+KITCHEN_SECONDS = 10  # how long one order or status check may wait for the kitchen in all
 order_spans = collections.OrderedDict()  # order id -> span context of its "order" span, oldest first
 
 
@@ -303,27 +297,27 @@ def get_donuts(request, kitchen):
 
 # The page, and what it reads: none of this is traced
 
+HERE = pathlib.Path(__file__).resolve().parent
 CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png",
-                 ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+                 ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".py": "text/plain; charset=utf-8"}
+FOLDER = HERE / "static" if (HERE / "static").is_dir() else HERE.parent / "static"
+STATIC = {path.name: path for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES and not path.is_symlink()}
+SOURCES = {name: HERE / name for name in ("microdonuts.py", "kitchen.py")}
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
 
 
-def static(request, folder):
-    """GET / and /static/name: a file of static/, which has no folders and whose links are not followed."""
-    name = "index.html" if request.path == "/" else request.path.removeprefix("/static/")
-    file = folder / name
-    if not re.fullmatch(r"[a-z0-9_-]+\.[a-z]+", name) or file.suffix not in CONTENT_TYPES or file.is_symlink() \
-            or not file.is_file():
+def file(request, files):
+    """GET /, /static/<name>, /source/<name>: one of the files found at the start; no path is made from a request."""
+    name = request.path.rpartition("/")[2] or "index.html"
+    if name not in files:
         raise Refusal(404, "There is no such file: start from the page, at /.")
-    return Answer(200, file.read_bytes(), {"Content-Type": CONTENT_TYPES[file.suffix], "Cache-Control": "no-cache",
-                                           "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
+    headers = {"Content-Type": CONTENT_TYPES[files[name].suffix], "Content-Security-Policy": POLICY,
+               "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return Answer(200, files[name].read_bytes(), headers)
 
 
 # BLOCK 3: the spans that the page reads
-
-SOURCES = {"microdonuts.py": __file__, "kitchen.py": kitchen.__file__}
-
 
 def traces(request, store):
     """GET /traces: the traces that are remembered, newest first: [{trace_id, spans, open, first}, ...], the first span
@@ -360,25 +354,17 @@ def as_json(span):
     return json.loads(span.to_json(indent=None))
 
 
-def source(request, files):
-    """GET /source/microdonuts.py and /source/kitchen.py: the code that is running."""
-    name = request.path.removeprefix("/source/")
-    if name not in files:
-        raise Refusal(404, f"There is no such source: try {' or '.join(files)}.")
-    return Answer(200, pathlib.Path(files[name]).read_bytes(), {"Content-Type": "text/plain; charset=utf-8"})
-
-
 # The contents page: path, its method, the function that answers, and the one thing that function holds.
 ROUTES = {
     "/order": ("POST", order, "client"),
     "/status": ("POST", status, "client"),
     "/kitchen/add_donuts": ("POST", add_donuts, "kitchen"),
     "/kitchen/get_donuts": ("GET", get_donuts, "kitchen"),
-    "/": ("GET", static, "static"),
-    "/static/": ("GET", static, "static"),
+    "/": ("GET", file, "static"),
+    "/static/": ("GET", file, "static"),
+    "/source/": ("GET", file, "sources"),
     "/traces": ("GET", traces, "store"),
     "/traces/": ("GET", one_trace, "store"),
-    "/source/": ("GET", source, "sources"),
 }
 
 # HTTP, as far as http.server leaves it to us. Sections are of RFC 9110 (semantics) and RFC 9112 (HTTP/1.1).
@@ -467,14 +453,13 @@ class Handler(BaseHTTPRequestHandler):
         """What is known before the work begins, and so can guide a sampler (HTTP spans, HTTP server span)."""
         is_known = self.command in kitchen.KNOWN_METHODS
         host, port = host_and_port(self.authority) or (None, None)
-        address, peer_port = self.client_address[:2]
         attributes = {
             "http.request.method": self.command if is_known else "_OTHER",
             "http.request.method_original": None if is_known else self.command,
             "http.route": self.route, "url.scheme": "http", "url.path": self.path,
             "url.query": kitchen.redact(self.query) or None,
-            "server.address": host, "server.port": port, "client.address": address,
-            "network.peer.address": address, "network.peer.port": peer_port,
+            "server.address": host, "server.port": port, "client.address": self.client_address[0],
+            "network.peer.address": self.client_address[0], "network.peer.port": self.client_address[1],
             "network.protocol.version": self.request_version.removeprefix("HTTP/"),
             "user_agent.original": self.headers.get("User-Agent"),
             **kitchen.wire_attributes(self.headers.items()),
@@ -532,10 +517,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
             data = self.rfile.read(int(lengths[0]))
-        except TimeoutError:
-            raise Refusal(408, "The body stopped halfway: send all of it.") from None
         except OSError:
-            data = b""
+            raise Refusal(408, "The body stopped halfway: send all of it.") from None
         if len(data) < int(lengths[0]):
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.unread = False
@@ -613,9 +596,6 @@ class Server(ThreadingHTTPServer):
         self.connections = set()
         self.closing, self.desk = False, threading.Semaphore(ORDERS_AT_ONCE)
 
-    def server_bind(self):
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's own also looks up the host's name, which can take long
-
     def process_request(self, request, client_address):
         self.connections.add(request)
         super().process_request(request, client_address)
@@ -638,12 +618,6 @@ class Server(ThreadingHTTPServer):
         self.kitchen.close()
 
 
-def seconds(text):
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]*)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, such as 1.4")
-    return float(text)
-
-
 def kitchen_url(text):
     if not text.startswith("http://") or not host_and_port(text.removeprefix("http://").rstrip("/")):
         raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
@@ -661,19 +635,19 @@ def read_arguments():
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)")
     parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)")
-    parser.add_argument("--fry-seconds", type=seconds, default=FRY_SECONDS, metavar="SECONDS",
+    parser.add_argument("--fry-seconds", type=float, default=FRY_SECONDS, metavar="SECONDS",
                         help="how long one donut takes (%(default)s)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 <= arguments.fry_seconds < 1_000_000:
+        stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
+    return arguments
 
 
 def main():
     arguments = read_arguments()
     # BLOCK 5: tracing begins
     store = SpanStore()
-    try:
-        provider = set_up_tracing(store)
-    except ValueError as error:
-        stop(error)
+    provider = set_up_tracing(store)
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
     try:
