@@ -9,7 +9,6 @@ this file needs the OpenTelemetry API alone: which SDK makes the spans, and wher
 import base64
 import collections
 import contextlib
-import http.client
 import json
 import math
 import os
@@ -22,6 +21,7 @@ import time
 import types
 import urllib.parse
 import urllib.request
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 
 # BLOCK 0: OpenTelemetry's API
 
@@ -208,16 +208,15 @@ class Kitchen:
 
 # The way to the kitchen
 
-
 class KeptConnections(urllib.request.HTTPHandler):
     """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
 
     def __init__(self):
         super().__init__()
-        self.idle = collections.deque()  # of http.client.HTTPConnection, the one used last at the right
+        self.idle = collections.deque()  # of HTTPConnections, the one used last at the right
 
     def http_open(self, request):
-        connection = self.take() or http.client.HTTPConnection(request.host, timeout=request.timeout)
+        connection = request.connection = self.take() or HTTPConnection(request.host, timeout=request.timeout)
         connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
         connection.sock.settimeout(request.timeout)
         # BLOCK 3: the peer that was really reached
@@ -279,18 +278,19 @@ class KitchenClient:
         request = urllib.request.Request(self.url + path, body, self.headers, method=method)
         try:
             response, data = self.exchange(request, deadline)
-            value = read_json(data) if response.status == 200 else None
-        except TimeoutError as error:
-            raise Refusal(504, f"The kitchen at {self.url} took too long: see that it runs, then try again.") from error
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            sentence = f"The kitchen at {self.url} gave no answer that makes sense ({type(error).__name__}): "
-            raise Refusal(502, sentence + "see that it runs, then try again.") from error
+        except (OSError, HTTPException, UnicodeError) as error:
+            request.connection.close()
+            is_late, what = isinstance(error, TimeoutError), f"gave no whole answer ({type(error).__name__})"
+            sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
+            raise Refusal(504 if is_late else 502, sentence) from error
         if response.status == 503:
             headers = {"Retry-After": response.headers.get("Retry-After", "10")}
             raise Refusal(503, "The kitchen is full: try again later.", headers)
-        if response.status != 200:
-            raise Refusal(502, f"The kitchen at {self.url} answered {response.status}: look at its terminal.")
-        return value
+        try:
+            return read_json(data if response.status == 200 else b"")
+        except (ValueError, RecursionError):
+            sentence = f"The kitchen at {self.url} answered {response.status}, nothing of use: look at its terminal."
+            raise Refusal(502, sentence) from None
 
     # BLOCK 4: the CLIENT span, and what it injects
 
@@ -322,7 +322,7 @@ class KitchenClient:
             if time.monotonic() > deadline:
                 raise TimeoutError("the answer takes too long")
         if response.length:
-            raise http.client.IncompleteRead(data, response.length)
+            raise IncompleteRead(data, response.length)
         self.connections.keep(response)
         return data
 

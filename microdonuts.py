@@ -114,11 +114,10 @@ def terminal_line(span):
     what = f"{span.kind.name} {span.name} {has.get('error.type') or has.get('http.response.status_code') or outcome}"
     took = f"{ms:.1f}ms" if ms < 100 else f"{ms / 1000:.2f}s"
     place = f"{os.path.basename(has.get('code.file.path', ''))}:{has.get('code.line.number')}"
-    ids = f"{span.context.span_id:016x} " + (f"{span.parent.span_id:016x}" if span.parent else "")
-    trace_id = f"{span.context.trace_id:032x}"
+    span_id, trace_id = f"{span.context.span_id:016x}", f"{span.context.trace_id:032x}"
     if span.parent is None:
-        return f"{when} {arrow} {what} {took} {place} {ids}/#{trace_id}\n"
-    return f"{when} {arrow} {what:35} {took:>6} {place:>18} {ids} {trace_id[:8]}\n"
+        return f"{when} {arrow} {what} {took} {place} {span_id} /#{trace_id}\n"
+    return f"{when} {arrow} {what:35} {took:>6} {place:>18} {span_id} {span.parent.span_id:016x} {trace_id[:8]}\n"
 
 
 def otlp():
@@ -204,11 +203,9 @@ def check_basket(items):
     """The flavors of an order, one for each donut."""
     if not isinstance(items, list) or not items:
         raise Refusal(400, 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].')
-    flavors = []
-    for flavor, quantity in map(check_donut, items):
-        flavors += [flavor] * quantity
-        if len(flavors) > MAX_DONUTS:
-            raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
+    flavors = [flavor for flavor, quantity in map(check_donut, items) for _ in range(quantity)]
+    if len(flavors) > MAX_DONUTS:
+        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
     return flavors
 
 
@@ -323,9 +320,9 @@ def traces(request, store):
     """GET /traces: the traces that are remembered, newest first: [{trace_id, spans, open, first}, ...], the first span
     as the SDK's to_json gives it, and how many there are and how many have not ended."""
     with store.lock:
-        remembered = [(trace_id, list(spans)) for trace_id, spans in reversed(store.traces.items())]
-    return in_json([{"trace_id": f"{trace_id:032x}", "spans": len(spans), "first": as_json(spans[0]),
-                     "open": sum(span.end_time is None for span in spans)} for trace_id, spans in remembered])
+        remembered = [list(spans) for spans in reversed(store.traces.values())]
+    return in_json([{"trace_id": f"{spans[0].context.trace_id:032x}", "spans": len(spans), "first": as_json(spans[0]),
+                     "open": sum(span.end_time is None for span in spans)} for spans in remembered])
 
 
 def one_trace(request, store):
@@ -552,7 +549,7 @@ class Handler(BaseHTTPRequestHandler):
 def host_and_port(authority):
     """("127.0.0.1", 8082) of "127.0.0.1:8082"; port 80 if it has none, None if it is no authority at all."""
     match = HOST.fullmatch(authority)
-    return match and (match[1].strip("[]"), int(match[2] or 80))
+    return (match[1].strip("[]"), int(match[2] or 80)) if match and int(match[2] or 80) < 65_536 else None
 
 
 def describe_answer(span, answer):
@@ -593,8 +590,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         self.kitchen, self.client = Kitchen(arguments.fry_seconds), KitchenClient(arguments.kitchen or self.url)
         self.static, self.store, self.sources = STATIC, store, SOURCES
-        self.connections = set()
-        self.closing, self.desk = False, threading.Semaphore(ORDERS_AT_ONCE)
+        self.connections, self.closing, self.desk = set(), False, threading.Semaphore(ORDERS_AT_ONCE)
 
     def process_request(self, request, client_address):
         self.connections.add(request)
@@ -619,7 +615,8 @@ class Server(ThreadingHTTPServer):
 
 
 def kitchen_url(text):
-    if not text.startswith("http://") or not host_and_port(text.removeprefix("http://").rstrip("/")):
+    scheme, _, rest = text.rstrip("/").partition("://")
+    if scheme != "http" or not host_and_port(rest.rpartition("@")[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
     return text
 
@@ -638,9 +635,9 @@ def read_arguments():
     parser.add_argument("--fry-seconds", type=float, default=FRY_SECONDS, metavar="SECONDS",
                         help="how long one donut takes (%(default)s)")
     arguments = parser.parse_args()
-    if not 0 <= arguments.fry_seconds < 1_000_000:
-        stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
-    return arguments
+    if 0 <= arguments.fry_seconds < 1_000_000:
+        return arguments
+    stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
 
 
 def main():

@@ -1,18 +1,20 @@
 """The tests of MicroDonuts, in the order in which a learner meets its features.
 
 Most run the shop in this process (`shop`), where each span that ends can be looked at; what belongs to a process
-(settings, signals, the terminal) is tested on a shop in a process of its own (`Process`). Nothing sleeps for a while: what
-takes time is waited for, with a deadline.
+(settings, signals, the terminal) is tested on a shop in a process of its own (`Process`). Nothing sleeps for a while:
+what takes time is waited for, with a deadline.
 """
 
 import argparse
 import collections
+import errno
+import gzip
 import http.client
+import http.server
 import json
 import os
 import pathlib
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -56,7 +58,7 @@ def ask(url, method, path, body=None, headers=()):
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
     try:
-        connection.putrequest(method, path)
+        connection.putrequest(method, path, skip_host="Host" in dict(headers), skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value)
         if body is not None:
@@ -121,6 +123,10 @@ class Spans:
     def wait(self, reply_or_trace_id, count):
         """The same, once there are so many (a "fry" comes later than its order's answer)."""
         return until(lambda: len(found := self.of(reply_or_trace_id)) >= count and found, f"{count} spans")
+
+
+def named(spans, name):
+    return [span for span in spans if span.name == name]
 
 
 def tree(spans, parent_id=None, indent=""):
@@ -217,6 +223,65 @@ class Process:
         return found
 
 
+class FakeKitchen:
+    """A kitchen played by the test: `requests` are the raw heads that it got, and script(path) the bytes it answers.
+
+    A script that gives b"" closes the connection without a word; one that gives None has the kitchen say nothing.
+    """
+
+    def __init__(self, script=None):
+        self.script, self.requests = script or self.cook, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.done = threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.listener.close()
+
+    @staticmethod
+    def answer(value, status="200 OK", *headers):
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        return "\r\n".join(lines).encode() + body
+
+    @classmethod
+    def cook(cls, path):
+        if path.startswith("/kitchen/add_donuts"):
+            return cls.answer({"order_id": "o", "donuts": 1})
+        return cls.answer([{"flavor": "jelly", "order_id": "o", "status": "ready", "ready_in": 0}])
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, connection.makefile("rb") as reader:
+            while head := b"".join(iter(reader.readline, b"\r\n")) if not self.done.is_set() else b"":
+                self.requests.append(head.decode("latin-1"))
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                reader.read(int(length[1]) if length else 0)
+                got = self.script(head.split(b" ")[1].decode())
+                if not got:
+                    return self.done.wait(DEADLINE) if got is None else None
+                connection.sendall(got)
+                if b"Connection: close" in got:
+                    return None
+
+    def headers(self, name):
+        """The values of one header, in the order of the requests; absent is None."""
+        found = [re.search(rf"(?im)^{name}: (.*?)\r?$", head) for head in self.requests]
+        return [match and match[1] for match in found]
+
+
 # ---------------------------------------------------------------- an order gets cooked
 
 
@@ -237,3 +302,789 @@ def test_an_order_gets_cooked(shop):
     donuts = ask(shop.url, "GET", f"/kitchen/get_donuts?order_id={order_id}").body
     assert donuts == [{"flavor": flavor, "order_id": order_id, "status": "ready", "ready_in": 0.0}
                       for flavor in ("glazed", "jelly")]
+
+
+def test_the_fryer_takes_one_donut_at_a_time_and_states_go_in_order():
+    fryer = kitchen.Kitchen(fry_seconds=0.06)
+    seen = []
+    assert [fryer.add("o", "glazed", 2), fryer.add("o", "jelly", 1)] == [2, 3]
+    donuts = fryer.get("o")
+    assert [round(donut["ready_in"] / 0.06) for donut in donuts] == [1, 2, 3]
+    while not seen or seen[-1] != ("ready",) * 3:
+        states = tuple(donut["status"] for donut in fryer.get("o"))
+        assert sum(state in ("received", "cooking") for state in states) <= 1
+        assert list(states) == sorted(states, key=kitchen.STATES.index, reverse=True)
+        if states not in seen:
+            seen.append(states)
+    fryer.close()
+    assert kitchen.STATES == ("new_order", "received", "cooking", "ready")
+    assert (kitchen.FRY_SECONDS, kitchen.RECEIVED_SECONDS) == (1.4, 0.4)
+
+
+@pytest.mark.parametrize(("donuts", "state", "seconds"), [
+    ([("ready", 0), ("cooking", 0.3), ("new_order", 4.1)], "new_order", 5),
+    ([("ready", 0), ("cooking", 0.3)], "cooking", 1),
+    ([("received", 1.0)], "received", 1),
+    ([("ready", 0), ("ready", 0)], "ready", 0)])
+def test_an_order_is_as_far_as_its_least_advanced_donut(donuts, state, seconds):
+    donuts = [{"status": status, "ready_in": ready_in} for status, ready_in in donuts]
+    expected = {"order_id": "o", "estimated_delivery_time": seconds, "state": state}
+    assert microdonuts.summary("o", donuts) == expected
+
+
+def test_a_full_kitchen_says_503_and_so_does_the_order(provider, monkeypatch):
+    shop = start(fry_seconds=60)
+    monkeypatch.setattr(kitchen, "MAX_WAITING", 4)
+    try:
+        order_id = ask(shop.url, "POST", "/order", SAMPLE).body["order_id"]
+        until(lambda: shop.kitchen.started == 1)
+        reply = ask(shop.url, "POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly", "quantity": 4})
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
+        reply = ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 5}]})
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
+        assert re.fullmatch(r"Order [0-9a-f-]{36} failed with 3 of 5 donuts taken. The kitchen is full: try again "
+                            r"later.", reply.body["error"])
+        assert len(states_of(shop.url, order_id)) == 2
+    finally:
+        shop.kitchen.fryer.join = lambda: None  # the donut in the fryer takes a minute: do not wait for it
+        shop.close()
+
+
+def test_the_kitchen_forgets_the_oldest_ready_donuts_first(monkeypatch):
+    monkeypatch.setattr(kitchen, "MAX_REMEMBERED", 5)
+    fryer = kitchen.Kitchen(fry_seconds=0)
+    for order_id, quantity in (("a", 2), ("b", 3), ("c", 1)):
+        fryer.add(order_id, "glazed", quantity)
+        until(lambda: fryer.get()[-1]["status"] == "ready")
+    assert [donut["order_id"] for donut in fryer.get()] == ["a", "b", "b", "b", "c"]
+    fryer.add("d", "glazed", 1)
+    assert [donut["order_id"] for donut in fryer.get()] == ["b", "b", "b", "c", "d"]
+    assert fryer.get("a") == [] and set(fryer.orders) == {"b", "c", "d"}
+    fryer.close()
+
+
+# ---------------------------------------------------------------- an order is one trace
+
+ORDER_TREE = """\
+POST /order SERVER
+  order INTERNAL
+    POST CLIENT
+      POST /kitchen/add_donuts SERVER
+        fry INTERNAL
+    POST CLIENT
+      POST /kitchen/add_donuts SERVER
+        fry INTERNAL
+    GET CLIENT
+      GET /kitchen/get_donuts SERVER
+"""
+STATUS_TREE = """\
+POST /status SERVER
+  status INTERNAL
+    GET CLIENT
+      GET /kitchen/get_donuts SERVER
+"""
+
+
+def test_an_order_is_one_trace(shop, spans):
+    reply = ask(shop.url, "POST", "/order", SAMPLE)
+    found = spans.wait(reply, 10)
+    assert tree(found) == ORDER_TREE
+    assert len({span.context.trace_id for span in spans.all()}) == 1
+    assert found[0].parent is None
+
+
+def test_the_http_hop_is_real(shop, spans):
+    for span in spans.wait(ask(shop.url, "POST", "/order", SAMPLE), 10):
+        is_kitchen = span.name.endswith(("/kitchen/add_donuts", "/kitchen/get_donuts"))
+        assert (span.parent is not None and span.parent.is_remote) == is_kitchen
+    source = pathlib.Path(microdonuts.__file__).read_text()
+    for name in ("order", "status", "place", "summary"):
+        body = re.search(rf"\ndef {name}\(.*?\n(?=\S)", source, re.DOTALL)[0]
+        assert "Kitchen(" not in body and "server.kitchen" not in body
+
+
+def test_a_status_check_is_a_trace_of_its_own_with_a_link_to_its_order(shop, spans):
+    order = ask(shop.url, "POST", "/order", SAMPLE)
+    order_span = spans.wait(order, 10)[1]
+    found = spans.of(ask(shop.url, "POST", "/status", {"order_id": order.body["order_id"]}))
+    assert tree(found) == STATUS_TREE
+    assert [link.context for link in found[1].links] == [order_span.context]
+    unknown = ask(shop.url, "POST", "/status", {"order_id": "unknown"})
+    assert unknown.status == 404
+    found = spans.of(unknown)
+    assert tree(found) == STATUS_TREE and not found[1].links
+    assert all(span.status.status_code.name == "UNSET" and not span.events for span in found)
+
+
+def test_server_timing_names_the_span(shop, spans):
+    for method, path in (("POST", "/order"), ("GET", "/nowhere"), ("GET", "/order"), ("BREW", "/order")):
+        reply = ask(shop.url, method, path, SAMPLE if method == "POST" else None)
+        [span] = [span for span in spans.all() if span.parent is None]
+        ids = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+        assert reply.headers["Server-Timing"] == f'trace;desc="{ids}"'
+        assert not set(reply.headers["Server-Timing"]) & set("\r\n")
+        spans.clear()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "BREW"])
+@pytest.mark.parametrize("path", ["/", "/static/style.css", "/static/none", "/traces", "/traces/x", "/tracesx",
+                                  "/source/kitchen.py", "/source/"])
+def test_the_page_and_what_it_reads_are_not_traced(shop, spans, method, path):
+    reply = ask(shop.url, method, path, b"" if method == "POST" else None)
+    assert spans.all() == [] and "Server-Timing" not in reply.headers
+
+
+def test_the_store_hears_of_a_span_when_it_starts_and_is_bounded(monkeypatch):
+    monkeypatch.setattr(microdonuts, "MAX_TRACES", 2)
+    monkeypatch.setattr(microdonuts, "MAX_SPANS", 3)
+    store = microdonuts.SpanStore()
+    started = [SimpleNamespace(context=SimpleNamespace(trace_id=trace_id)) for trace_id in (1, 2, 1, 1, 1, 3)]
+    for span in started:
+        store.on_start(span)
+    assert list(store.traces) == [1, 3]  # 2 was the one that nothing had been added to for longest
+    assert store.traces[1] == [started[0], started[2], started[3]] and store.traces[3] == [started[5]]
+
+
+# ---------------------------------------------------------------- what is on each span
+
+
+def attributes(span):
+    """A span's attributes as a dict, with what differs from run to run taken out once it is seen to make sense."""
+    found = dict(span.attributes)
+    path = pathlib.Path(found.pop("code.file.path"))
+    function = found.pop("code.function.name")
+    line = path.read_text().splitlines()[found.pop("code.line.number") - 1]
+    assert path.is_absolute() and path.stem == function.split(".")[0]
+    assert "tracer.start_" in line, line
+    port = found.pop("network.peer.port", None)
+    assert port is None or type(port) is int
+    return function, found
+
+
+def wire(span):
+    """The http.request.header attributes that a kitchen call is expected to have: those of its CLIENT span."""
+    ids = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+    return {"http.request.header.traceparent": (ids,)}
+
+
+def test_every_attribute_of_every_kind_of_span(shop, spans):
+    headers = [("User-Agent", "Test/1.0"), ("Host", f"localhost:{shop.server_port}")]
+    reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
+    server, order, client, add, *_ = spans.wait(reply, 10)
+    fry = named(spans.of(reply), "fry")[0]
+    order_id = reply.body["order_id"]
+    assert attributes(server) == ("microdonuts.Handler.serve", {
+        "http.request.method": "POST", "http.route": "/order", "url.scheme": "http", "url.path": "/order",
+        "server.address": "localhost", "server.port": shop.server_port, "client.address": "127.0.0.1",
+        "network.peer.address": "127.0.0.1", "network.protocol.version": "1.1", "user_agent.original": "Test/1.0",
+        "http.response.status_code": 200})
+    assert attributes(order) == ("microdonuts.order", {"microdonuts.order.id": order_id, "microdonuts.quantity": 2})
+    carried = {**wire(client), "http.request.header.baggage": (f"microdonuts.order.id={order_id}",)}
+    here = {"server.address": "127.0.0.1", "server.port": shop.server_port, "network.peer.address": "127.0.0.1",
+            "network.protocol.version": "1.1", "http.response.status_code": 200}
+    assert client.attributes["network.peer.port"] == shop.server_port
+    assert attributes(client) == ("kitchen.KitchenClient.exchange", {
+        "http.request.method": "POST", "url.full": f"{shop.url}/kitchen/add_donuts", **here, **carried})
+    assert attributes(add) == ("microdonuts.Handler.serve", {
+        "http.request.method": "POST", "http.route": "/kitchen/add_donuts", "url.scheme": "http",
+        "url.path": "/kitchen/add_donuts", "client.address": "127.0.0.1", **here, **carried,
+        "user_agent.original": f"Python-urllib/{sys.version_info[0]}.{sys.version_info[1]}",
+        "microdonuts.order.id": order_id})
+    assert attributes(fry) == ("kitchen.Kitchen.fry_all", {
+        "microdonuts.order.id": order_id, "microdonuts.flavor": "glazed"})
+    [get], [get_server] = named(spans.of(reply), "GET"), named(spans.of(reply), "GET /kitchen/get_donuts")
+    query = f"order_id={order_id}"
+    carried = {**wire(get), "http.request.header.baggage": (f"microdonuts.order.id={order_id}",)}
+    assert attributes(get) == ("kitchen.KitchenClient.exchange", {
+        "http.request.method": "GET", "url.full": f"{shop.url}/kitchen/get_donuts?{query}", **here, **carried})
+    assert attributes(get_server)[1]["url.query"] == query
+    assert {span.instrumentation_scope.name for span in spans.of(reply)} == {"microdonuts", "kitchen"}
+    for span in spans.of(reply):
+        assert span.status.status_code.name == "UNSET" and not span.events and not span.links
+
+
+@pytest.mark.parametrize(("request_line", "name", "expected"), [
+    ("get /order", "HTTP /order", {"http.request.method": "_OTHER", "http.request.method_original": "get",
+                                   "http.route": "/order", "http.response.status_code": 405}),
+    ("BREW /pot", "HTTP", {"http.request.method": "_OTHER", "http.request.method_original": "BREW",
+                           "http.response.status_code": 404}),
+    ("QUERY /order", "QUERY /order", {"http.request.method": "QUERY", "http.response.status_code": 405}),
+    ("HEAD /kitchen/get_donuts", "HEAD /kitchen/get_donuts", {"http.response.status_code": 200}),
+    ("GET /caf%C3%A9?", "GET", {"url.path": "/caf%C3%A9", "http.response.status_code": 404}),
+    ("GET //order", "GET", {"url.path": "//order", "http.response.status_code": 404}),
+    ("GET /kitchen/get_donuts?sig=a&x=%20&Signature=b&signature=c&X-Amz-Signature=&asig=d&AWSAccessKeyId=e",
+     "GET /kitchen/get_donuts", {"url.query": "sig=REDACTED&x=%20&Signature=REDACTED&signature=c&"
+                                 "X-Amz-Signature=REDACTED&asig=d&AWSAccessKeyId=REDACTED"}),
+    ("GET http://elsewhere:99/kitchen/get_donuts?a", "GET /kitchen/get_donuts",
+     {"server.address": "elsewhere", "server.port": 99, "url.path": "/kitchen/get_donuts", "url.query": "a"}),
+    ("OPTIONS *", "OPTIONS", {"url.path": "*", "http.response.status_code": 404})])
+def test_server_span_names_and_targets(shop, spans, request_line, name, expected):
+    send_raw(shop.url, f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    [span] = spans.all()
+    assert span.name == name
+    assert {key: span.attributes[key] for key in expected} == expected
+    assert ("http.route" in span.attributes) == (" /" in name)
+    assert "url.query" in expected or "url.query" not in span.attributes
+
+
+@pytest.mark.parametrize(("host", "address", "port"), [
+    ("shop", "shop", 80), ("shop:", "shop", 80), ("[::1]:8082", "::1", 8082), ("127.0.0.1:1", "127.0.0.1", 1)])
+def test_server_address_and_port_are_the_hosts(shop, spans, host, address, port):
+    send_raw(shop.url, f"GET /kitchen/get_donuts HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    [span] = spans.all()
+    assert (span.attributes["server.address"], span.attributes["server.port"]) == (address, port)
+
+
+def test_the_order_id_travels_as_baggage_and_a_callers_own_passes_through(shop, spans):
+    reply = ask(shop.url, "POST", "/order", SAMPLE, [("baggage", "tier=gold,microdonuts.order.id=theirs")])
+    server, _, client, add, *_ = spans.wait(reply, 10)
+    fry = named(spans.of(reply), "fry")[0]
+    order_id = reply.body["order_id"]
+    assert "microdonuts.order.id" not in server.attributes
+    sent = client.attributes["http.request.header.baggage"][0].split(",")
+    assert set(sent) == {"tier=gold", f"microdonuts.order.id={order_id}"}
+    assert add.attributes["microdonuts.order.id"] == fry.attributes["microdonuts.order.id"] == order_id
+
+
+def test_credentials_in_the_kitchens_url_are_sent_but_not_shown(provider, spans):
+    with FakeKitchen() as fake:
+        shop = start(fake.url.replace("http://", "http://user:p%40ss@"))
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        shop.close()
+        assert fake.headers("authorization") == ["Basic dXNlcjpwQHNz"] * 3
+    client = spans.of(reply)[2]
+    assert client.attributes["url.full"] == f"http://REDACTED:REDACTED@{fake.url[7:]}/kitchen/add_donuts"
+
+
+# ---------------------------------------------------------------- errors are designed
+
+NOT_JSON, NO_OBJECT = "The body is not JSON: send an object, in UTF-8.", "The body must be a JSON object."
+NO_ORDER_ID = 'Say which order: "order_id" must be the text that the answer to the order gave.'
+NO_BASKET = 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].'
+NO_DONUT = 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.'
+NO_FLAVOR = 'Choose a "flavor" that we have: glazed, cinnamon, old-fashioned, chocolate, sprinkles, jelly.'
+NO_QUANTITY, TOO_MANY = '"quantity" must be a whole number from 1 to 100.', "Order at most 100 donuts at a time."
+NO_HTTP = "This is not an HTTP/1.1 request that can be answered: check its first line and its headers."
+NO_HOST = "Send one Host header, with the name and port of this server."
+NO_LENGTH = "Send a body with its Content-Length, not in chunks."
+BAD_LENGTH = "Content-Length must be one whole number."
+TOO_LONG = "The body is too long: send at most 65536 bytes."
+CUT = "The body is shorter than its Content-Length: send all of it."
+OTHER_SITE = "Order from the shop's own page: this request came from another site's."
+DEEP = b'{"donuts":' * 6_000
+
+
+def item(**fields):
+    return json.dumps({"donuts": [fields]}).encode()
+
+
+def get(path, *headers, method="GET"):
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
+
+
+# What is sent, raw; the status; the sentence. Each row is sent to the shop and to the shop before tracing.
+REFUSALS = {
+    **{f"POST {path}: {what}": (post(path, body), 400, sentence)
+       for path in ("/order", "/status", "/kitchen/add_donuts")
+       for what, body, sentence in (("empty", b"", NOT_JSON), ("no JSON", b"donuts", NOT_JSON),
+                                    ("NaN", b'{"donuts": NaN}', NOT_JSON), ("deep", DEEP, NOT_JSON),
+                                    ("not UTF-8", b'{"a": "\xff"}', NOT_JSON), ("a list", b"[1]", NO_OBJECT),
+                                    ("huge number", b'{"a": ' + b"1" * 5000 + b"}", NOT_JSON),
+                                    ("null", b"null", NO_OBJECT), ("text", b'"donuts"', NO_OBJECT))},
+    **{f"order {body[:40]}": (post("/order", body), 400, sentence) for body, sentence in (
+        (b"{}", NO_BASKET), (b'{"donuts": []}', NO_BASKET), (b'{"donuts": {}}', NO_BASKET),
+        (b'{"donuts": ["glazed"]}', NO_DONUT), (item(quantity=1), NO_FLAVOR),
+        (item(flavor="pizza", quantity=1), NO_FLAVOR),
+        (item(flavor=["glazed"], quantity=1), NO_FLAVOR), (item(flavor="glazed\0", quantity=1), NO_FLAVOR),
+        (item(flavor="glazed\ud800", quantity=1), NO_FLAVOR), (item(flavor="glazed"), NO_QUANTITY),
+        *((item(flavor="glazed", quantity=value), NO_QUANTITY)
+          for value in (True, 2.0, "2", 1e9, 0, -1, None, 101, [1])),
+        (json.dumps({"donuts": [{"flavor": "glazed", "quantity": 60}] * 2}).encode(), TOO_MANY))},
+    **{f"status {value!r}": (post("/status", json.dumps({"order_id": value}).encode()), 400, NO_ORDER_ID)
+       for value in (None, 1, "", "x" * 101, "a\0b", "a\nb", "\ud800", ["x"])},
+    "status of an unknown order": (post("/status", b'{"order_id": "x"}'), 404,
+                                   "The kitchen knows no such order: check the order_id, or order again."),
+    **{f"add {body}": (post("/kitchen/add_donuts", body), 400, sentence) for body, sentence in (
+        (b'{"flavor": "jelly"}', NO_ORDER_ID), (b'{"order_id": "x"}', NO_FLAVOR),
+        (b'{"order_id": "x", "flavor": "jelly", "quantity": true}', NO_QUANTITY))},
+    **{f"GET {query}": (get(f"/kitchen/get_donuts?{query}"), 400, sentence) for query, sentence in (
+        ("order_id=", NO_ORDER_ID), ("order_id=%00", NO_ORDER_ID),
+        ("order_id=a&order_id=b", "Ask for one order at a time: give order_id once."))},
+    "unknown path": (get("/nowhere"), 404, f"There is nothing at this path: try {', '.join(microdonuts.ROUTES)}."),
+    **{f"{method} {path}": (get(path, method=method), 405, sentence) for method, path, sentence in (
+        ("GET", "/order", "Use POST here."), ("BREW", "/status", "Use POST here."),
+        ("PUT", "/", "Use GET or HEAD here."),
+        ("POST", "/kitchen/get_donuts", "Use GET or HEAD here."), ("POST", "/static/x", "Use GET or HEAD here."))},
+    **{f"origin {origin}": (post("/order", b"{}", f"Origin: {origin}"), 403, OTHER_SITE)
+       for origin in ("http://evil.example", "null", "https://x", "http://x:81")},
+    "no Content-Length": (get("/order", method="POST"), 411, NO_LENGTH),
+    "chunked": (get("/order", "Transfer-Encoding: chunked", method="POST") + b"2\r\n{}\r\n0\r\n\r\n", 411, NO_LENGTH),
+    "chunked with a length": (post("/order", b"{}", "Transfer-Encoding: chunked"), 411, NO_LENGTH),
+    **{f"Content-Length: {value}": (get("/order", f"Content-Length: {value}", method="POST"), status, sentence)
+       for value, status, sentence in (("-1", 400, BAD_LENGTH), ("+1", 400, BAD_LENGTH), ("\xb2", 400, BAD_LENGTH),
+                                       ("1, 1", 400, BAD_LENGTH), ("", 400, BAD_LENGTH), ("65537", 413, TOO_LONG),
+                                       ("9" * 5000, 413, TOO_LONG), ("7", 400, CUT))},
+    "two lengths": (post("/order", b"{}", "Content-Length: 2"), 400, BAD_LENGTH),
+    "10 MB": (post("/order", b"x" * 10_000_000), 413, TOO_LONG),
+    **{f"host {lines}": ("\r\n".join(["GET /kitchen/get_donuts HTTP/1.1", *lines, "", ""]).encode(), 400, NO_HOST)
+       for lines in ((), ("Host: a", "Host: a"), ("Host: a b",), ("Host: a/b",), ("Host:",), ("Host: a:b",))},
+    **{f"no HTTP {line[:30]}": (line, 400, NO_HTTP) for line in (
+        b"GET /\r\n\r\n", b"hello\r\n\r\n", b"GET / HTTP/1.1 x\r\n\r\n", b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"G\xc3T / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / http/1.1\r\n\r\n", b"\x16\x03\x01\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n folded\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0\r\n\r\n")},
+    "HTTP/2": (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, NO_HTTP),
+    "long address": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, NO_HTTP),
+    "long header": (get("/", "A: " + "a" * 70_000), 431, NO_HTTP),
+    "many headers": (get("/", *["A: a"] * 101), 431, NO_HTTP),
+    **{f"file {path}": (get(path), 404, "There is no such file: start from the page, at /.") for path in (
+        "/static/..", "/static/..%2fkitchen.py", "/static/x%00.css", "/static/.", "/static/KITCHEN.PY", "/source/",
+        "/source/test_microdonuts.py", "/source/style.css", "/static/kitchen.py")},
+    **{f"path {path}": (get(path), 404, f"There is nothing at this path: try {', '.join(microdonuts.ROUTES)}.")
+       for path in ("/static/../kitchen.py", "/static/%2e%2e/kitchen.py", "/static//etc/passwd", "/static/style.css/x",
+                    "/source/../LICENSE", "//static/style.css", "/../static/style.css")},
+}
+
+
+@pytest.fixture(scope="module")
+def untraced():
+    """The shop before tracing."""
+    with Process("--fry-seconds", "0", folder=HERE / "no-tracing") as shop:
+        yield shop
+        shop.stop()
+        assert len(shop.err) == 1, shop.err
+
+
+@pytest.mark.parametrize("row", REFUSALS)
+@pytest.mark.parametrize("which", ["shop", "untraced"])
+def test_each_refusal_is_one_sentence_that_says_what_to_do(request, which, row):
+    url = request.getfixturevalue(which).url
+    data, status, sentence = REFUSALS[row]
+    reply = parse(send_raw(url, data))
+    if which == "untraced":
+        sentence = sentence.replace(", /traces, /traces/", "")
+    assert (reply.status, reply.body) == (status, {"error": sentence})
+    assert reply.headers["Content-Type"] == "application/json" and reply.headers["Date"].endswith(" GMT")
+    assert (reply.headers["Allow"] is not None) == (status == 405)
+    assert ask(url, "GET", "/kitchen/get_donuts").status == 200  # it still serves
+
+
+def test_each_refusal_has_the_server_span_of_its_answer(shop, spans):
+    for row, (data, status, sentence) in REFUSALS.items():
+        spans.clear()
+        reply = parse(send_raw(shop.url, data))
+        is_traced = sentence != NO_HTTP and not re.match(rb"\S+ /(static/\S*|source/\S*)? ", data)
+        assert ("Server-Timing" in reply.headers) == is_traced, row
+        server = [span for span in spans.all() if span.parent is None]
+        assert [span.attributes["http.response.status_code"] for span in server] == [status] * is_traced, row
+        for span in spans.all():
+            assert not span.events and (span.status.status_code.name == "UNSET" or status >= 500), row
+            assert "error.type" not in span.attributes
+
+
+def test_a_405_says_what_is_allowed(shop):
+    for path, allowed in (("/order", "POST"), ("/kitchen/get_donuts", "GET, HEAD"), ("/", "GET, HEAD")):
+        reply = ask(shop.url, "DELETE", path)
+        assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+
+
+def test_a_body_is_json_whatever_its_type_says_and_whoever_is_at_home_may_order(shop):
+    for header in ("Content-Type: application/x-www-form-urlencoded", "Content-Type: multipart/form-data; boundary=b",
+                   "Origin: http://x", "Expect: 100-continue"):
+        got = send_raw(shop.url, post("/order", json.dumps(SAMPLE).encode(), header, "Connection: close"))
+        assert b"HTTP/1.1 200 OK\r\n" in got, header
+
+
+def test_head_is_get_without_the_body(shop):
+    for path in ("/", "/kitchen/get_donuts", "/static/style.css"):
+        head, whole = ask(shop.url, "HEAD", path), ask(shop.url, "GET", path)
+        assert head.status == 200 and head.body == b"" and whole.body != b""
+        assert int(head.headers["Content-Length"]) > 0 or path == "/kitchen/get_donuts"
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+
+
+def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
+    requests = post("/status", b'{"order_id": "x"}') + get("/kitchen/get_donuts?order_id=x") + get("/nowhere")
+    got = send_raw(shop.url, requests + get("/", "Connection: close"))
+    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"404", b"200", b"404", b"200"]
+    assert got.count(b"Connection: close") == 1
+
+
+@pytest.mark.parametrize("data", [
+    get("/kitchen/get_donuts").replace(b"1.1", b"1.0"), get("/kitchen/get_donuts", "Connection: close"),
+    get("/kitchen/get_donuts", "Content-Length: 4") + b"GET ", post("/order", b"x" * 70_000)])
+def test_a_connection_is_closed_after_http_1_0_and_with_a_body_unread(shop, data):
+    reply = parse(send_raw(shop.url, data + get("/"), shut=False))
+    assert reply.headers["Connection"] == "close"
+
+
+def test_a_client_that_stalls_gets_408_and_a_silent_one_is_dropped(shop, spans, monkeypatch):
+    monkeypatch.setattr(microdonuts.Handler, "timeout", 0.2)
+    reply = parse(send_raw(shop.url, post("/order", b"{}")[:-1], shut=False))
+    assert (reply.status, reply.body["error"]) == (408, "The body stopped halfway: send all of it.")
+    assert [span.attributes["http.response.status_code"] for span in spans.all()] == [408]
+    assert parse(send_raw(shop.url, b"POST /order HTTP/1.1\r\nHost: ", shut=False)).status == 408
+    assert send_raw(shop.url, b"", shut=False) == b""
+
+
+def test_a_client_that_hangs_up_before_the_answer_is_one_line_on_stderr(provider, spans, capfd):
+    slow = threading.Event()
+    with FakeKitchen(lambda path: slow.wait(DEADLINE) and FakeKitchen.cook(path)) as fake:
+        shop = start(fake.url)
+        with socket.create_connection(("127.0.0.1", shop.server_port)) as client:
+            client.sendall(post("/order", json.dumps(SAMPLE).encode()))
+            until(lambda: fake.requests)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset
+        slow.set()
+        [server] = until(lambda: [span for span in spans.all() if span.name == "POST /order"])
+        shop.close()
+    assert server.attributes["http.response.status_code"] == 200
+    [line] = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"127.0.0.1 - - \[.*\] hung up before its answer, 200 \(\w+\)", line)
+
+
+def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(shop, spans, monkeypatch, capfd):
+    def fail(*_):
+        raise LookupError("the oven is gone")
+
+    monkeypatch.setattr(shop.client, "add_donut", fail)
+    reply = ask(shop.url, "POST", "/order", SAMPLE)
+    assert (reply.status, reply.body) == (500, {"error": "The shop made a mistake: look at its terminal."})
+    server, order = spans.of(reply)
+    assert (server.attributes["error.type"], server.attributes["http.response.status_code"]) == ("LookupError", 500)
+    assert (order.attributes["error.type"], order.status.description) == ("LookupError", "the oven is gone")
+    assert [span.status.status_code.name for span in (server, order)] == ["ERROR"] * 2
+    assert server.status.description is None and not server.events
+    assert [event.attributes["exception.message"] for event in order.events] == ["the oven is gone"]
+    monkeypatch.setattr(shop.kitchen, "get", fail)
+    [server] = spans.of(ask(shop.url, "GET", "/kitchen/get_donuts"))
+    assert [event.name for event in server.events] == ["exception"]
+    assert capfd.readouterr().err.count("LookupError: the oven is gone") == 2
+
+
+def kitchen_answers(data):
+    return lambda path: data
+
+
+# What the kitchen does; the answer's status and a word of its sentence; the CLIENT span's error.type, and whether it has
+# an event.
+KITCHEN_FAULTS = {
+    "refused": (None, 502, "ConnectionRefusedError", "ConnectionRefusedError", True),
+    "hung": (kitchen_answers(None), 504, "took too long", "TimeoutError", True),
+    "closed early": (kitchen_answers(b""), 502, "RemoteDisconnected", "http.client.RemoteDisconnected", True),
+    "500": (kitchen_answers(FakeKitchen.answer({}, "500 Oh no")), 502, "answered 500", "500", False),
+    "404": (kitchen_answers(FakeKitchen.answer({}, "404 Not Found")), 502, "answered 404", "404", False),
+    "503": (kitchen_answers(FakeKitchen.answer({}, "503 Full", "Retry-After: 7")), 503, "kitchen is full", "503",
+            False),
+    "redirect": (kitchen_answers(FakeKitchen.answer({}, "302 Found", "Location: http://127.0.0.1:1/")), 502,
+                 "answered 302", None, False),
+    "not JSON": (kitchen_answers(FakeKitchen.answer(b"<html>")), 502, "answered 200, nothing of use", None,
+                 False),
+    "cut short": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{}"), 502,
+                  "IncompleteRead", "http.client.IncompleteRead", True),
+    "cut chunk": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                  b"9\r\n{}"), 502, "IncompleteRead", "http.client.IncompleteRead", True),
+    "not HTTP": (kitchen_answers(b"220 ftp\r\nConnection: close\r\n"), 502, "BadStatusLine",
+                 "http.client.BadStatusLine", True),
+}
+
+
+@pytest.mark.parametrize("fault", KITCHEN_FAULTS)
+@pytest.mark.parametrize("path", ["/order", "/status"])
+def test_a_kitchen_that_fails_is_a_clear_error_in_time(spans, provider, monkeypatch, fault, path):
+    script, status, word, error_type, has_event = KITCHEN_FAULTS[fault]
+    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
+    with FakeKitchen(script) as fake:
+        shop = start("http://127.0.0.1:1" if fault == "refused" else fake.url)
+        reply = ask(shop.url, "POST", path, SAMPLE if path == "/order" else {"order_id": "x"})
+        shop.close()
+    assert reply.status == status and word in reply.body["error"]
+    assert path == "/status" or re.match(r"Order [0-9a-f-]{36} failed with 0 of 2 donuts taken. ", reply.body["error"])
+    assert reply.headers["Retry-After"] == ("7" if fault == "503" else None)
+    server, internal, client = spans.of(reply)
+    assert client.attributes.get("error.type") == error_type
+    assert client.status.status_code.name == ("ERROR" if error_type else "UNSET")
+    assert [event.name for event in client.events] == ["exception"] * has_event
+    assert (internal.status.status_code.name, internal.status.description) == ("ERROR", reply.body["error"])
+    assert (server.status.status_code.name, server.status.description) == ("ERROR", None)
+    assert server.attributes["error.type"] == str(status)
+    assert not internal.events and not server.events and "error.type" not in internal.attributes
+    if fault != "refused":
+        assert f"http://127.0.0.1:{client.attributes['network.peer.port']}" == fake.url
+
+
+@pytest.mark.parametrize("donuts", [
+    {}, None, [], [1], [{}], [{"status": "burnt", "ready_in": 0}], [{"status": "ready"}],
+    [{"status": "ready", "ready_in": "0"}], [{"status": "cooking", "ready_in": -1}], [{"status": [], "ready_in": 1}]])
+def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_taken(provider, donuts):
+    def script(path):
+        return FakeKitchen.answer(donuts) if "get" in path else FakeKitchen.cook(path)
+
+    with FakeKitchen(script) as fake:
+        shop = start(fake.url)
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        shop.close()
+    assert reply.status == 502 and " failed with 2 of 2 donuts taken. The kitchen" in reply.body["error"]
+
+
+def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch):
+    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
+    shop = None
+
+    def drip():
+        connection = listener.accept()[0]
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        with pytest.raises(OSError):
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.02)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        shop = start(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
+        shop.close()
+        thread.join(DEADLINE)
+    assert reply.status == 504 and "took too long" in reply.body["error"] and not thread.is_alive()
+
+
+# ---------------------------------------------------------------- the terminal
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +(\w+\.py):(\d+) "
+                  r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n")
+SIX = {"donuts": [{"flavor": "glazed", "quantity": 4}, {"flavor": "jelly", "quantity": 2}]}
+
+
+def test_an_order_of_six_takes_at_most_24_lines_of_120_columns_that_can_be_followed_by_eye():
+    with Process("--fry-seconds", "0") as shop:
+        reply = ask(shop.url, "POST", "/order", SIX)
+        until(lambda: len(shop.out) == 22)
+        shop.stop()
+    assert len(shop.out) <= 24 and max(len(line.rstrip("\n")) for line in shop.out) <= 120, shop.out
+    rows = [LINE.fullmatch(line).groups() for line in shop.out]
+    trace_id = reply.headers["Server-Timing"].split("-")[1]
+    by_id = {row[6]: row for row in rows}
+    for arrow, kind, _, _, file, line, _, root_trace, parent, trace in rows:
+        source = (HERE / file).read_text().splitlines()[int(line) - 1]
+        assert "tracer.start_" in source
+        assert trace_id.startswith(trace or root_trace)
+        expected = {"CLIENT": "->", "SERVER": "<-" if parent else "  ", "INTERNAL": "  "}[kind]
+        assert arrow == expected
+        if kind == "SERVER" and parent:  # the hop
+            assert by_id[parent][1] == "CLIENT"
+    assert collections.Counter((row[1], row[2]) for row in rows) == {
+        ("SERVER", "POST /order 200"): 1, ("INTERNAL", "order ok"): 1, ("CLIENT", "POST 200"): 6,
+        ("SERVER", "POST /kitchen/add_donuts 200"): 6, ("INTERNAL", "fry ok"): 6, ("CLIENT", "GET 200"): 1,
+        ("SERVER", "GET /kitchen/get_donuts 200"): 1}
+    assert len(shop.err) == 1
+
+
+def test_the_terminal_shows_what_went_wrong():
+    with Process("--kitchen", "http://127.0.0.1:1") as shop:
+        ask(shop.url, "POST", "/order", SAMPLE)
+        shop.stop()
+    assert [LINE.fullmatch(line)[3] for line in shop.out] == [
+        "POST ConnectionRefusedError", "order ERROR", "POST /order 502"]
+
+
+# ---------------------------------------------------------------- settings
+
+
+def spans_of_an_order(*arguments, **env):
+    """The JSON spans of one order in a process with these settings, and all that it printed."""
+    with Process("--fry-seconds", "0", *arguments, OTEL_TRACES_EXPORTER="console", **env) as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        assert reply.status == 200
+        until(lambda: states_of(shop.url, reply.body["order_id"]) == ["ready"] * 2)
+        shop.stop()
+    return shop.json_spans()
+
+
+def test_console_is_the_sdks_json_and_nothing_else_on_stdout():
+    found = spans_of_an_order()
+    names = collections.Counter(span["name"] for span in found)
+    assert names["POST /order"] == 1 and names["fry"] == 2
+    assert {span["resource"]["attributes"]["service.name"] for span in found} == {"microdonuts"}
+
+
+@pytest.mark.parametrize(("env", "name"), [
+    ({"OTEL_SERVICE_NAME": "bakery"}, "bakery"), ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=stall,a=b"}, "stall"),
+    ({"OTEL_SERVICE_NAME": ""}, "microdonuts")])
+def test_the_service_name_is_ours_only_where_neither_variable_gives_one(env, name):
+    assert {span["resource"]["attributes"]["service.name"] for span in spans_of_an_order(**env)} == {name}
+
+
+@pytest.mark.parametrize("env", [{"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_SDK_DISABLED": "true"},
+                                 {"OTEL_TRACES_SAMPLER": "always_off"}])
+def test_a_shop_that_exports_nothing_serves_as_always(env):
+    with Process("--fry-seconds", "0", **env) as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        assert reply.status == 200
+        assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
+        assert shop.stop() == 0
+    assert shop.out == [] and len(shop.err) == 1
+
+
+def test_a_list_of_exporters():
+    with Process("--fry-seconds", "0", OTEL_TRACES_EXPORTER="none, console,console") as shop:
+        ask(shop.url, "GET", "/kitchen/get_donuts")
+        shop.stop()
+    assert [span["name"] for span in shop.json_spans()] == ["GET /kitchen/get_donuts"]
+
+
+NO_OTLP = "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http"
+
+
+@pytest.mark.parametrize(("arguments", "env", "sentence"), [
+    ([], {"OTEL_TRACES_EXPORTER": "console,zipkin"},
+     "OTEL_TRACES_EXPORTER has 'zipkin': use console, otlp, none, or a list of them"),
+    ([], {"OTEL_PROPAGATORS": "b3,jaeger"},
+     "OTEL_PROPAGATORS has 'jaeger': use tracecontext, baggage, b3, b3multi, none, or a list of them"),
+    (["--port", "x"], {}, "argument --port: invalid int value: 'x'"),
+    (["--port", "65536"], {}, "cannot listen on 127.0.0.1 port 65536 (bind(): port must be 0-65535.): choose another "
+                              "--host or --port"),
+    (["--fry-seconds", "-1"], {}, "argument --fry-seconds: give a time from 0 on, such as 1.4"),
+    (["--fry-seconds", "nan"], {}, "argument --fry-seconds: give a time from 0 on, such as 1.4"),
+    (["--ketchup"], {}, "unrecognized arguments: --ketchup"),
+    *[(["--kitchen", url], {},
+       f"argument --kitchen: {url!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
+      for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a?b", "http://a:99999")]])
+def test_a_setting_that_cannot_be_is_one_line_and_exit_2(arguments, env, sentence):
+    shop = Process(*arguments, **env)
+    assert (shop.wait(), shop.out, shop.err) == (2, [], [f"microdonuts: {sentence}\n"])
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
+    second = Process("--port", str(shop.server_port))
+    assert second.wait() == 2
+    assert second.err == [f"microdonuts: cannot listen on 127.0.0.1 port {shop.server_port} ([Errno {errno.EADDRINUSE}] "
+                          "Address already in use): choose another --host or --port\n"]
+
+
+def test_otlp_without_its_package_says_what_to_install(tmp_path):
+    package = tmp_path / "opentelemetry"
+    code = "import sys; sys.modules['opentelemetry.exporter'] = None; import runpy; sys.argv = ['microdonuts.py']; " \
+           "runpy.run_path('microdonuts.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, env={**os.environ, "OTEL_TRACES_EXPORTER": "otlp"},
+                          capture_output=True, text=True, timeout=DEADLINE)
+    assert not package.exists() and (done.returncode, done.stderr) == (2, f"microdonuts: {NO_OTLP}\n")
+
+
+def test_otlp_speaks_to_a_collector():
+    collector_pb2 = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    got = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            data = gzip.decompress(data) if self.headers["Content-Encoding"] == "gzip" else data
+            got.append((self.path, collector_pb2.ExportTraceServiceRequest.FromString(data)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        with Process("--fry-seconds", "0", OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as shop:
+            reply = ask(shop.url, "POST", "/order", SAMPLE)
+            until(lambda: states_of(shop.url, reply.body["order_id"]) == ["ready"] * 2)
+            shop.stop()  # and with it, what the batch still holds is sent
+        server.shutdown()
+    assert {path for path, _ in got} == {"/v1/traces"}
+    found = [span for _, request in got for resource in request.resource_spans for scope in resource.scope_spans
+             for span in scope.spans]
+    trace_id = reply.headers["Server-Timing"].split("-")[1]
+    assert sum(span.trace_id.hex() == trace_id for span in found) == 10
+
+
+def test_two_processes_give_one_trace():
+    with Process("--fry-seconds", "0", OTEL_SERVICE_NAME="kitchen", OTEL_TRACES_EXPORTER="console") as back:
+        with Process("--kitchen", back.url, OTEL_TRACES_EXPORTER="console") as front:
+            reply = ask(front.url, "POST", "/order", SAMPLE)
+            until(lambda: states_of(back.url, reply.body["order_id"]) == ["ready"] * 2)
+            read_out = ask(front.url, "GET", "/traces/" + reply.headers["Server-Timing"].split("-")[1]).body
+            front.stop()
+        back.stop()
+    trace_id = "0x" + reply.headers["Server-Timing"].split("-")[1]
+    ours, theirs = ([span for span in shop.json_spans() if span["context"]["trace_id"] == trace_id]
+                    for shop in (front, back))
+    assert sorted(span["name"] for span in ours) == ["GET", "POST", "POST", "POST /order", "order"]
+    assert sorted(span["name"] for span in theirs) == [
+        "GET /kitchen/get_donuts", "POST /kitchen/add_donuts", "POST /kitchen/add_donuts", "fry", "fry"]
+    clients = {span["context"]["span_id"] for span in ours if span["kind"] == "SpanKind.CLIENT"}
+    assert {span["parent_id"] for span in theirs if span["kind"] == "SpanKind.SERVER"} == clients
+    services = collections.Counter(span["resource"]["attributes"]["service.name"] for span in read_out["spans"])
+    assert services == {"microdonuts": 5, "kitchen": 5} and read_out["missing"] is None
+
+
+# ---------------------------------------------------------------- closing
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_an_order_loses_no_span_and_no_donut_of_the_fryers(number):
+    with Process("--fry-seconds", "0.3", OTEL_TRACES_EXPORTER="console") as shop:
+        idle = socket.create_connection(shop.url.removeprefix("http://").split(":"))
+        replies = []
+        body = {"donuts": [{"flavor": "glazed", "quantity": 100}]}
+        buyer = threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", body)))
+        buyer.start()
+        until(lambda: shop.out)
+        assert shop.stop(number) == 0
+        buyer.join(DEADLINE)
+        assert idle.recv(1) == b""
+        idle.close()
+    [reply] = replies
+    assert reply.status == 200
+    found = [span for span in shop.json_spans() if span["context"]["trace_id"][2:] in reply.headers["Server-Timing"]]
+    assert 304 - 100 + 1 <= len(found) < 304 and all(span["end_time"] for span in found)
+    ids = {span["context"]["span_id"] for span in found}
+    assert [span["name"] for span in found if span["parent_id"] not in ids] == ["POST /order"]
+    assert len(shop.err) == 1, shop.err
+
+
+def test_an_order_that_comes_while_the_shop_closes_gets_503(provider):
+    gate = threading.Event()
+    with FakeKitchen(lambda path: gate.wait(DEADLINE) and FakeKitchen.cook(path)) as fake:
+        shop = start(fake.url)
+        replies = []
+        first = threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", SAMPLE)))
+        first.start()
+        until(lambda: fake.requests)
+        closing = threading.Thread(target=shop.close)
+        closing.start()
+        until(lambda: shop.closing)
+        gate.set()
+        late = None
+        while late is None:
+            try:
+                late = ask(shop.url, "POST", "/order", SAMPLE)
+            except ConnectionError:
+                break
+        first.join(DEADLINE)
+        closing.join(DEADLINE)
+    assert replies[0].status == 200
+    assert late is None or late.status in (200, 503)
+
+
+def test_a_second_signal_ends_the_program_at_once():
+    with Process("--fry-seconds", "600") as shop:
+        ask(shop.url, "POST", "/order", SAMPLE)
+        until(lambda: any("cooking" in state or "received" in state for state in states_of(
+            shop.url, ask(shop.url, "GET", "/kitchen/get_donuts").body[0]["order_id"])))
+        shop.process.send_signal(signal.SIGTERM)
+        until(lambda: not is_open(shop.url), "closing")
+        shop.process.send_signal(signal.SIGTERM)
+        assert shop.wait() == -signal.SIGTERM
+
+
+def is_open(url):
+    try:
+        socket.create_connection(url.removeprefix("http://").split(":"), timeout=1).close()
+        return True
+    except OSError:
+        return False

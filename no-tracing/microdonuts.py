@@ -75,11 +75,9 @@ def check_basket(items):
     """The flavors of an order, one for each donut."""
     if not isinstance(items, list) or not items:
         raise Refusal(400, 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].')
-    flavors = []
-    for flavor, quantity in map(check_donut, items):
-        flavors += [flavor] * quantity
-        if len(flavors) > MAX_DONUTS:
-            raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
+    flavors = [flavor for flavor, quantity in map(check_donut, items) for _ in range(quantity)]
+    if len(flavors) > MAX_DONUTS:
+        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
     return flavors
 
 
@@ -326,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
 def host_and_port(authority):
     """("127.0.0.1", 8082) of "127.0.0.1:8082"; port 80 if it has none, None if it is no authority at all."""
     match = HOST.fullmatch(authority)
-    return match and (match[1].strip("[]"), int(match[2] or 80))
+    return (match[1].strip("[]"), int(match[2] or 80)) if match and int(match[2] or 80) < 65_536 else None
 
 
 # The server, and main
@@ -349,8 +347,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         self.kitchen, self.client = Kitchen(arguments.fry_seconds), KitchenClient(arguments.kitchen or self.url)
         self.static, self.sources = STATIC, SOURCES
-        self.connections = set()
-        self.closing, self.desk = False, threading.Semaphore(ORDERS_AT_ONCE)
+        self.connections, self.closing, self.desk = set(), False, threading.Semaphore(ORDERS_AT_ONCE)
 
     def process_request(self, request, client_address):
         self.connections.add(request)
@@ -375,7 +372,8 @@ class Server(ThreadingHTTPServer):
 
 
 def kitchen_url(text):
-    if not text.startswith("http://") or not host_and_port(text.removeprefix("http://").rstrip("/")):
+    scheme, _, rest = text.rstrip("/").partition("://")
+    if scheme != "http" or not host_and_port(rest.rpartition("@")[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
     return text
 
@@ -394,9 +392,9 @@ def read_arguments():
     parser.add_argument("--fry-seconds", type=float, default=FRY_SECONDS, metavar="SECONDS",
                         help="how long one donut takes (%(default)s)")
     arguments = parser.parse_args()
-    if not 0 <= arguments.fry_seconds < 1_000_000:
-        stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
-    return arguments
+    if 0 <= arguments.fry_seconds < 1_000_000:
+        return arguments
+    stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
 
 
 def main():

@@ -3,6 +3,7 @@
 import { checkStatus, getDonuts, placeOrder } from "./api.js";
 import { chosenDonuts, emptyBox, openMenu } from "./cart.js";
 import { byId, copyOf, draw, say } from "./page.js";
+import { follow } from "./trace.js";
 
 const POLL_MS = 2000; // the shop's terminal shows the spans of every poll: leave room for the order's
 const FIRST_POLL_MS = 700; // by then the first donut is cooking
@@ -29,7 +30,7 @@ async function order() {
   button.disabled = true;
   say("error", "");
   try {
-    watch(await placeOrder(donuts), donuts);
+    watch(await placeOrder(donuts, follow), donuts);
     emptyBox();
   } catch (refusal) {
     say("error", refusal.message);

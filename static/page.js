@@ -13,3 +13,19 @@ export function say(id, sentence) {
   const place = byId(id);
   if (place.textContent !== sentence) place.textContent = sentence;
 }
+
+// A new element with attributes and content. Strings become text, whatever stands in them, and never markup.
+export function make(tag, attributes, ...content) {
+  const element = document.createElement(tag);
+  set(element, attributes);
+  element.append(...content.filter((each) => each !== null));
+  return element;
+}
+
+// Attributes that are null are left out, or taken away.
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null) element.removeAttribute(name);
+    else element.setAttribute(name, value);
+  }
+}

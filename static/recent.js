@@ -1,0 +1,40 @@
+// The list of recent traces: orders first, and apart from them whatever else was asked for.
+
+import { getTraces } from "./api.js";
+import { byId, make, say } from "./page.js";
+import { isError } from "./rows.js";
+
+const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
+const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
+
+export async function drawRecent(shownId) {
+  try {
+    const traces = await getTraces();
+    say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
+    byId("recent").replaceChildren(...byName(traces ?? []).map(([name, group]) => part(name, group, shownId)));
+  } catch (refusal) {
+    say("traces-note", refusal.message);
+  }
+}
+
+// [["POST /order", [trace, ...]], ...]
+function byName(traces) {
+  const groups = new Map([["POST /order", []]]);
+  for (const trace of traces) groups.set(trace.first.name, [...(groups.get(trace.first.name) ?? []), trace]);
+  return [...groups].filter(([, group]) => group.length > 0);
+}
+
+function part(name, traces, shownId) {
+  const isShown = traces.some(({ trace_id }) => trace_id === shownId);
+  const details = make("details", {}, make("summary", {}, `${name} (${traces.length})`),
+    make("ul", {}, ...traces.map((trace) => make("li", {}, link(trace, shownId)))));
+  details.open = name === "POST /order" || isShown;
+  return details;
+}
+
+function link({ trace_id, spans, open, first }, shownId) {
+  const time = new Date(first.start_time).toLocaleTimeString();
+  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`, open ? `${open} open` : null];
+  return make("a", { href: `#${trace_id}`, "aria-current": trace_id === shownId ? true : null },
+    words.filter(Boolean).join(" · "), isError(first) ? make("span", { class: "failed" }, "error") : null);
+}

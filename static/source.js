@@ -1,0 +1,35 @@
+// The function around a line of Python: a pure function, which Node runs too.
+
+const indentOf = (line) => line.length - line.trimStart().length;
+const isDef = (line) => /^\s*(async )?def /.test(line);
+
+// [{ number, text }, ...] from the decorators to the last line; [] if the line stands in no function.
+export function functionAround(source, number) {
+  const lines = source.split("\n");
+  const def = defAbove(lines, number - 1);
+  if (def === null) return [];
+  let first = def;
+  while (lines[first - 1]?.startsWith(`${" ".repeat(indentOf(lines[def]))}@`)) first--;
+  return lines
+    .slice(first, endBelow(lines, def))
+    .map((text, index) => ({ number: first + index + 1, text }));
+}
+
+// Upwards, by lines that are less and less indented, to the first `def` among them.
+function defAbove(lines, index) {
+  let indent = Infinity;
+  for (; index >= 0 && indent > 0; index--) {
+    if (!lines[index]?.trim() || indentOf(lines[index]) >= indent) continue;
+    indent = indentOf(lines[index]);
+    if (isDef(lines[index])) return index;
+  }
+  return null;
+}
+
+// Down to the next line that is indented as little as the `def`; blank lines before it belong to neither.
+function endBelow(lines, def) {
+  let end = def + 1;
+  while (end < lines.length && (!lines[end].trim() || indentOf(lines[end]) > indentOf(lines[def]))) end++;
+  while (!lines[end - 1].trim()) end--;
+  return end;
+}

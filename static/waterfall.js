@@ -1,0 +1,112 @@
+// Draws the rows of a trace. A row that is still as it was drawn last is not touched.
+
+import { byId, make, set } from "./page.js";
+import { inWords, tickStep } from "./rows.js";
+
+const drawn = new Map(); // key of a row -> { element, facts }
+
+// `at` is the key of the row that the Tab key leads to, `selected` that of the row whose details are shown.
+export function drawRows(rows, services, at, selected) {
+  const keys = new Set(rows.map(({ key }) => key));
+  for (const key of [...drawn.keys()].filter((key) => !keys.has(key))) forget(key);
+  let next = byId("rows").firstElementChild;
+  for (const row of rows) {
+    const element = drawRow(row, { service: services.indexOf(row.service), isTabStop: row.key === at, isSelected: row.key === selected });
+    if (element === next) next = next.nextElementSibling;
+    else byId("rows").insertBefore(element, next);
+  }
+}
+
+export const rowElement = (key) => drawn.get(key)?.element;
+
+function forget(key) {
+  rowElement(key).remove();
+  drawn.delete(key);
+}
+
+function drawRow(row, state) {
+  const facts = JSON.stringify({ ...row, ...state });
+  const { element, facts: before } = drawn.get(row.key) ?? { element: make("div", { role: "row" }) };
+  if (facts !== before) {
+    set(element, rowAttributes(row, state));
+    element.style.setProperty("--level", row.level);
+    element.replaceChildren(...CELLS[row.type](row));
+    drawn.set(row.key, { element, facts });
+  }
+  return element;
+}
+
+const rowAttributes = (row, { service, isTabStop, isSelected }) => ({
+  "class": row.type,
+  "tabindex": isTabStop ? 0 : -1,
+  "aria-level": row.level,
+  "aria-expanded": row.isExpanded,
+  "aria-selected": row.type === "more" ? null : isSelected,
+  "data-key": row.key,
+  "data-span-id": row.type === "span" ? row.key : null,
+  "data-hop": row.client ?? null,
+  "data-service": service < 0 ? null : service % 6,
+  "data-error": row.error ? "" : null,
+  "data-open": row.end === null ? "" : null,
+});
+
+const CELLS = { span: spanCells, hop: hopCells, more: moreCells };
+
+function spanCells(row) {
+  const name = cell("name", twisty(), kindMark(row.kind), make("span", { class: "label" }, row.name),
+    row.kind === "CLIENT" ? make("code", { class: "sender" }, row.key) : null,
+    row.error && make("span", { class: "failed" }, row.error),
+    row.isOtherService ? make("span", { class: "service" }, row.service) : null,
+    row.note && make("span", { class: "note" }, row.note));
+  return [name, ...timeCells(row)];
+}
+
+function moreCells(row) {
+  return [cell("name", twisty(), make("span", { class: "label" }, `${row.count} more like this ${row.name}`)), ...timeCells(row)];
+}
+
+function hopCells(row) {
+  const hop = cell("name", ...row.headers.map((header) => headerLine(header, row.client)));
+  set(hop, { "aria-colspan": 3 });
+  return [hop];
+}
+
+// A header as it stands in the request, each part of it marked, and the id of the span that sent it marked as such.
+export function headerLine({ name, parts, separator }, sender) {
+  const texts = parts.flatMap(({ part, label, text }, index) => [
+    index ? separator : "",
+    make("span", { "data-part": part, "data-label": label, class: text === sender ? "sender" : null }, text),
+  ]);
+  return make("code", { class: "header" }, make("b", {}, `${name}: `), ...texts);
+}
+
+const cell = (name, ...content) => make("div", { role: "gridcell", class: name }, ...content);
+const twisty = () => make("span", { class: "twisty", "aria-hidden": true });
+const kindMark = (kind) => make("span", { class: "kind", "data-kind": kind }, kind);
+
+function timeCells({ start, end }) {
+  const bar = make("span", { class: "bar" });
+  bar.style.setProperty("--start", start);
+  if (end !== null) bar.style.setProperty("--took", end - start);
+  const time = cell("time", bar);
+  time.ariaLabel = `after ${inWords(start)}`;
+  return [cell("took", end === null ? "open" : inWords(end - start)), time];
+}
+
+// The time from `from` on, `total` long, all in microseconds. The bars know when they start and how long they are, and CSS
+// divides by --total: while a trace grows, only this one number changes.
+export function drawAxis(from, total) {
+  const step = tickStep(total);
+  const values = { "--from": from, "--total": total, "--step": step };
+  for (const [name, value] of Object.entries(values)) byId("waterfall").style.setProperty(name, value);
+  const ticks = Array.from({ length: Math.floor(total / step) + 1 }, (_, index) => {
+    const tick = make("span", { class: "tick" }, index ? inWords(index * step) : "0");
+    tick.style.setProperty("--start", from + index * step);
+    return tick;
+  });
+  byId("ticks").replaceChildren(...ticks);
+}
+
+export function drawServices(services) {
+  byId("services").replaceChildren(...services.map((name, index) => make("li", { "data-service": index % 6 }, name)));
+}
