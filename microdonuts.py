@@ -431,7 +431,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/" or self.path.startswith(("/static/", "/traces", "/source/")):
             return self.answer()  # Auto-instrumentation: OTEL_PYTHON_EXCLUDED_URLS
         # extract reads what inject, in KitchenClient.exchange of kitchen.py, has written.
-        token = context.attach(propagate.extract(self.headers, getter=kitchen.HeaderGetter()))
+        token = context.attach(propagate.extract(self.headers, context.get_current(), kitchen.HeaderGetter()))
         try:
             span = tracer.start_span(self.span_name(), kind=SpanKind.SERVER, attributes=self.server_attributes())
             with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):

@@ -25,6 +25,10 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.propagators.b3 import B3SingleFormat
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -848,6 +852,347 @@ def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch):
         shop.close()
         thread.join(DEADLINE)
     assert reply.status == 504 and "took too long" in reply.body["error"] and not thread.is_alive()
+
+
+# ---------------------------------------------------------------- the wire: W3C Trace Context Level 2
+
+VALID = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
+MANY = [f"k{n}=v" for n in range(33)]
+LONG_KEY, LONG_VALUE = "k" * 256, "v" * 256
+# Section; what it says; the header lines sent; the traceparent's flags passed on (None: a new trace); the tracestate
+# passed on (None: none).
+WIRE = [
+    ("3.2.1", "a name of any case", [("TraceParent", f"00-{VALID}-01"), ("TRACESTATE", "a=1")], "01", "a=1"),
+    ("3.2.2", "absent", [], None, None),
+    ("3.2.2", "tracestate alone is not read", [("tracestate", "a=1")], None, None),
+    ("3.2.2", "empty", [("traceparent", "")], None, None),
+    ("3.2.2", "two, equal", [("traceparent", f"00-{VALID}-01")] * 2, None, None),
+    ("3.2.2", "two, the other bad", [("traceparent", f"00-{VALID}-01"), ("traceparent", "x")], None, None),
+    ("3.2.2", "two in one line", [("traceparent", f"00-{VALID}-01,00-{VALID}-01")], None, None),
+    ("3.2.2", "blanks around it", [("traceparent", f" \t00-{VALID}-01\t ")], "01", None),
+    ("3.2.2", "blanks within", [("traceparent", f"00 -{VALID}-01")], None, None),
+    ("3.2.2", "other dashes", [("traceparent", f"00_{VALID}_01")], None, None),
+    ("3.2.2.1", "version ff", [("traceparent", f"ff-{VALID}-01")], None, None),
+    ("3.2.2.1", "version too long", [("traceparent", f"000-{VALID}-01")], None, None),
+    ("3.2.2.1", "version not hex", [("traceparent", f"0g-{VALID}-01")], None, None),
+    ("3.2.2.1", "version in upper case", [("traceparent", f"0A-{VALID}-01")], None, None),
+    ("3.2.2.2", "00 and more", [("traceparent", f"00-{VALID}-01-what")], None, None),
+    ("3.2.2.2", "00 and a dash", [("traceparent", f"00-{VALID}-01-")], None, None),
+    ("3.2.2.3", "trace-id of zeros", [("traceparent", f"00-{'0' * 32}-{VALID[33:]}-01")], None, None),
+    ("3.2.2.3", "trace-id in upper case", [("traceparent", f"00-{VALID.upper()}-01")], None, None),
+    ("3.2.2.3", "trace-id too short", [("traceparent", f"00-{VALID[1:]}-01")], None, None),
+    ("3.2.2.3", "trace-id too long", [("traceparent", f"00-a{VALID}-01")], None, None),
+    ("3.2.2.4", "parent-id of zeros", [("traceparent", f"00-{VALID[:32]}-{'0' * 16}-01")], None, None),
+    ("3.2.2.4", "parent-id not hex", [("traceparent", f"00-{VALID[:32]}-{'g' * 16}-01")], None, None),
+    ("3.2.2.5", "flags too long", [("traceparent", f"00-{VALID}-001")], None, None),
+    ("3.2.2.5", "flags too short", [("traceparent", f"00-{VALID}-1")], None, None),
+    ("3.2.2.5", "flags not hex", [("traceparent", f"00-{VALID}-.0")], None, None),
+    ("3.2.2.5.1", "not sampled", [("traceparent", f"00-{VALID}-00"), ("tracestate", "a=1")], "00", "a=1"),
+    ("3.2.2.5.2", "sampled and random", [("traceparent", f"00-{VALID}-03")], "03", None),
+    ("3.2.2.5.2", "random, not sampled", [("traceparent", f"00-{VALID}-02")], "02", None),
+    ("3.2.2.5.3", "unknown flags are set to zero", [("traceparent", f"00-{VALID}-ff")], "03", None),
+    ("3.2.2.5.3", "unknown flags alone", [("traceparent", f"00-{VALID}-fc")], "00", None),
+    ("3.2.4", "a later version", [("traceparent", f"cc-{VALID}-01"), ("tracestate", "a=1")], "01", "a=1"),
+    ("3.2.4", "a later version and more", [("traceparent", f"cc-{VALID}-01-what-ever")], "01", None),
+    ("3.2.4", "a later version and a dash", [("traceparent", f"cc-{VALID}-01-")], "01", None),
+    ("3.2.4", "a later version and no dash", [("traceparent", f"cc-{VALID}-01.what")], None, None),
+    ("3.3", "a bad traceparent: tracestate is not read", [("traceparent", "x"), ("tracestate", "a=1")], None, None),
+    *((section, what, [("traceparent", f"00-{VALID}-01"), *[("tracestate", line) for line in lines]], "01", expected)
+      for section, what, lines, expected in (
+        ("3.3.2", "order and bytes are kept", ["z=1,a@b= x!\"~ y,m=4"], "z=1,a@b= x!\"~ y,m=4"),
+        ("3.3.2", "several lines are one", ["a=1", "b=2,c=3"], "a=1,b=2,c=3"),
+        ("3.3.2", "blanks around members", [" a=1 \t, b=2,\tc=3 "], "a=1,b=2,c=3"),
+        ("3.3.2", "empty members and lines", ["", "a=1, ,,b=2,", " "], "a=1,b=2"),
+        ("3.3.2", "empty: never sent", [""], None),
+        ("3.3.2.1", "32 members", [",".join(MANY[:32])], ",".join(MANY[:32])),
+        ("3.3.2.1", "33 members: none", [",".join(MANY)], None),
+        ("3.3.2.1", "33 members in two lines: none", [",".join(MANY[:16]), ",".join(MANY[16:])], None),
+        ("3.3.2.2.1", "Level 2 keys", ["1a=1,a@b@c=2,0=3,a_-*/=4"], "1a=1,a@b@c=2,0=3,a_-*/=4"),
+        ("3.3.2.2.1", "a key of 256", [f"{LONG_KEY}=1"], f"{LONG_KEY}=1"),
+        ("3.3.2.2.1", "a key of 257: none", [f"{LONG_KEY}k=1,a=1"], None),
+        *(("3.3.2.2.1", f"key {key!r}: none", [f"b=2,{key}=1"], None)
+          for key in ("A", "-a", "_a", "@a", "a ", "a!", "")),
+        ("3.3.2.2.2", "a value of 256", [f"a={LONG_VALUE}"], f"a={LONG_VALUE}"),
+        ("3.3.2.2.2", "a value of 257: none", [f"a={LONG_VALUE}v"], None),
+        *(("3.3.2.2.2", f"value {value!r}: none", [f"b=2,a={value}"], None)
+          for value in ("", "1=2", "\xe9", "a\tb", "\x7f")),
+        ("3.3.3", "the first of a repeated key", ["a=1,b=2,a=3"], "a=1,b=2"))),
+]
+
+
+def carried_by(shop, fake, headers, path="/order"):
+    """Send a request with these headers to a shop with that kitchen: the reply, and the heads of its kitchen calls."""
+    fake.requests.clear()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+    body = json.dumps(SAMPLE if path == "/order" else {"order_id": "x"}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode()
+    reply = parse(send_raw(shop.url, head + lines + b"\r\n" + body, shut=False))
+    assert reply.status == 200, reply
+    return reply
+
+
+@pytest.fixture(scope="module")
+def wired(provider):
+    """A shop, and the kitchen played by the test that it calls."""
+    with FakeKitchen() as fake:
+        shop = start(fake.url)
+        yield shop, fake
+        shop.close()
+
+
+@pytest.mark.parametrize(("section", "what", "headers", "flags", "tracestate"), WIRE,
+                         ids=[f"{section} {what}" for section, what, *_ in WIRE])
+def test_the_rules_of_w3c_trace_context_level_2(wired, spans, section, what, headers, flags, tracestate):
+    reply = carried_by(*wired, headers)
+    sent = wired[1].headers("traceparent")
+    assert len(sent) == 3 and len(set(sent)) == 3  # two donuts and the question after them, each from a span of its own
+    for value in sent:
+        version, trace_id, parent_id, its_flags = value.split("-")
+        assert version == "00" and re.fullmatch("[0-9a-f]{32} [0-9a-f]{16}", f"{trace_id} {parent_id}")
+        assert (trace_id == VALID[:32]) == (flags is not None) and parent_id != VALID[33:]
+        assert its_flags == (flags or "03")  # this SDK makes random trace ids, and samples them
+    assert wired[1].headers("tracestate") == [tracestate] * 3
+    assert all("traceparent: " in head for head in wired[1].requests)  # 3.2.1: sent in lower case
+    is_sampled = flags is None or int(flags, 16) & 1
+    assert len(spans.all()) == (5 if is_sampled else 0)
+    if is_sampled and flags:
+        assert f"{spans.of(reply)[0].parent.span_id:016x}" == VALID[33:]
+
+
+def test_baggage_travels_beside_it(wired):
+    def baggage_sent(*lines):
+        carried_by(*wired, [("baggage", line) for line in lines], path="/status")
+        [sent] = wired[1].headers("baggage")
+        return set(sent.split(",")) - {"microdonuts.order.id=x"}
+
+    assert baggage_sent("a=1,b=2") == {"a=1", "b=2"}
+    assert baggage_sent("a=1", "b=2, c=3") == {"a=1", "b=2", "c=3"}  # RFC 9110 5.3
+    assert baggage_sent("", ",", "=", "a", "=1", "a=1") == {"a=1"}
+    assert baggage_sent("a=%C3%A9%20") <= {"a=%C3%A9", "a=%C3%A9+", "a=%C3%A9%20"}
+    assert baggage_sent("a=" + "x" * 9_000) == set()  # W3C Baggage 3.3.2: at most 8192 bytes
+    assert len(baggage_sent(",".join(f"k{n}=v" for n in range(300)))) <= 180
+    carried_by(*wired, [("baggage", "\xff\x80=\xfe;;;,%,=,a=%zz")], path="/status")
+
+
+@pytest.mark.parametrize("path", ["/order", "/status"])
+def test_orders_and_status_checks_carry_the_callers_trace_to_the_kitchen(wired, spans, path):
+    reply = carried_by(*wired, [("traceparent", TRACEPARENT)], path)
+    sent = wired[1].headers("traceparent")
+    clients = [span for span in spans.of(reply) if span.kind.name == "CLIENT"]
+    assert sent == [wire(span)["http.request.header.traceparent"][0] for span in clients]
+    assert {value.split("-")[1] for value in sent} == {TRACE_ID}
+    assert sent == [span.attributes["http.request.header.traceparent"][0] for span in clients]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [
+    ("POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly"}), ("GET", "/kitchen/get_donuts", None),
+    ("GET", "/nowhere", None), ("HEAD", "/kitchen/get_donuts", None), ("BREW", "/order", None)])
+def test_every_traced_request_continues_the_callers_trace(shop, spans, method, path, body):
+    ask(shop.url, method, path, body, [("traceparent", TRACEPARENT)])
+    span = until(lambda: spans.of(TRACE_ID))[0]
+    assert (f"{span.parent.span_id:016x}", span.parent.is_remote) == (PARENT_ID, True)
+    assert span.attributes["http.request.header.traceparent"] == (TRACEPARENT,)
+
+
+def test_two_traceparents_stand_on_the_span_as_they_came(shop, spans):
+    send_raw(shop.url, get("/nowhere", "traceparent: a", "Traceparent: b", "tracestate: c=1,d=2", "tracestate: e=3"))
+    [span] = spans.all()
+    assert span.attributes["http.request.header.traceparent"] == ("a", "b")
+    assert span.attributes["http.request.header.tracestate"] == ("c=1,d=2", "e=3")
+
+
+def test_a_kept_connection_never_leaks_one_requests_context_into_the_next(shop, spans):
+    connection = http.client.HTTPConnection("127.0.0.1", shop.server_port, timeout=DEADLINE)
+    seen = []
+    for number, (path, body) in enumerate([("/order", SAMPLE), ("/order", {}), ("/status", {"order_id": "x"})] * 2):
+        for headers in ({"traceparent": f"00-{number + 1:032x}-{1:016x}-01", "baggage": "a=b"}, {}):
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            answer.read()
+            seen.append(answer.headers["Server-Timing"].split("-")[1])
+    connection.close()
+    assert seen[::2] == [f"{number + 1:032x}" for number in range(6)] and len(set(seen)) == 12
+    until(lambda: len(named(spans.all(), "fry")) == 8)
+    for trace_id in seen[1::2]:
+        assert all("a=b" not in str(span.attributes) for span in spans.of(trace_id))
+        assert [span.name for span in spans.of(trace_id) if span.parent is None] == [spans.of(trace_id)[0].name]
+
+
+def test_orders_at_the_same_time_never_mix(shop, spans):
+    def buy(number):
+        ask(shop.url, "POST", "/order", SAMPLE, [("traceparent", f"00-{number:032x}-{number:016x}-01")])
+
+    buyers = [threading.Thread(target=buy, args=(number,)) for number in range(1, 25)]
+    for buyer in buyers:
+        buyer.start()
+    for buyer in buyers:
+        buyer.join(DEADLINE)
+    for number in range(1, 25):
+        found = spans.wait(f"{number:032x}", 10)
+        below_caller = [span for span in found if span.parent.span_id == number]
+        assert len(found) == 10 and [span.name for span in below_caller] == ["POST /order"]
+        assert tree(found).count("\n") == 10
+        [order_id] = {span.attributes["microdonuts.order.id"] for span in found
+                      if "microdonuts.order.id" in span.attributes}
+        assert order_id
+
+
+def test_not_sampled_nothing_is_printed_and_the_ids_travel():
+    with Process("--fry-seconds", "0") as back, Process("--kitchen", back.url) as front:
+        header = ("traceparent", f"00-{VALID}-00")
+        reply = ask(front.url, "POST", "/order", SAMPLE, [header])
+        until(lambda: states_of(back.url, reply.body["order_id"]) == ["ready"] * 2)
+        assert ask(front.url, "GET", f"/traces/{TRACE_ID}").status == 404
+        front.stop()
+        back.stop()
+    assert reply.headers["Server-Timing"].startswith(f'trace;desc="00-{TRACE_ID}-') and front.out == []
+    assert all("get_donuts" in line and "curl" not in line for line in back.out)  # the test's own questions
+
+
+@given(st.lists(st.tuples(st.sampled_from(kitchen.WIRE_HEADERS), st.binary(max_size=300)), max_size=8))
+def test_any_bytes_in_a_header_never_raise(headers):
+    message = http.client.HTTPMessage()
+    for name, value in headers:
+        message[name] = value.decode("latin-1").replace("\n", " ").replace("\r", " ")
+    for propagator in filter(None, kitchen.PROPAGATORS.values()):
+        found = trace.get_current_span(propagator.extract(message, getter=kitchen.HeaderGetter())).get_span_context()
+        assert not found.is_remote or found.is_valid
+
+
+IDS = st.tuples(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1))
+KEYS = st.from_regex(r"[a-z0-9][a-z0-9_*/@-]{0,255}", fullmatch=True)
+VALUES = st.from_regex(r"[ -+\--<>-~]{0,255}[!-+\--<>-~]", fullmatch=True)
+
+
+@given(IDS, st.integers(0, 3), st.dictionaries(KEYS, VALUES, max_size=32))
+def test_what_inject_writes_extract_reads_back(ids, flags, members):
+    lines = [",".join(f"{key}={value}" for key, value in members.items())]
+    state = kitchen.ReceivedTraceState(lines)
+    assert list(state.items()) == [(key, value) for key, value in members.items()]
+    sent = trace.SpanContext(*ids, is_remote=False, trace_flags=trace.TraceFlags(flags), trace_state=state)
+    carrier = {}
+    kitchen.W3CTraceContext().inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(sent)))
+    assert ("tracestate" in carrier) == bool(members)
+    message = http.client.HTTPMessage()
+    for name, value in carrier.items():
+        message[name] = value
+    context = kitchen.W3CTraceContext().extract(message, getter=kitchen.HeaderGetter())
+    got = trace.get_current_span(context).get_span_context()
+    assert (got.trace_id, got.span_id, got.trace_flags, got.is_remote) == (*ids, flags, True)
+    assert got.trace_state.to_header() == lines[0]
+
+
+def test_nothing_is_injected_without_a_valid_span():
+    for propagator in filter(None, kitchen.PROPAGATORS.values()):
+        carrier = {}
+        propagator.inject(carrier)
+        assert carrier == {}
+
+
+# ---------------------------------------------------------------- the wire: B3
+
+T16, T32, S16, P16 = "a3ce929d0e0e4736", TRACE_ID, PARENT_ID, "b7ad6b7169203331"
+ZERO16 = "0" * 16
+# Header lines; what is read of them, as trace id, span id and sampling state, or None: the context is left alone.
+B3_CASES = [
+    ({"b3": f"{T32}-{S16}-1"}, (T32, S16, "1")), ({"b3": f"{T32}-{S16}-0"}, (T32, S16, "0")),
+    ({"b3": f"{T32}-{S16}-d"}, (T32, S16, "d")), ({"b3": f"{T32}-{S16}"}, (T32, S16, "1")),
+    ({"b3": f"{T16}-{S16}-1"}, (ZERO16 + T16, S16, "1")), ({"b3": f"{T32}-{S16}-1-{P16}"}, (T32, S16, "1")),
+    ({"b3": f" {T32}-{S16}-1 "}, (T32, S16, "1")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "1"}, (T32, S16, "1")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "true"}, (T32, S16, "1")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "0"}, (T32, S16, "0")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "false"}, (T32, S16, "0")),
+    ({"X-B3-TraceId": T16, "X-B3-SpanId": S16}, (ZERO16 + T16, S16, "1")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Flags": "1"}, (T32, S16, "d")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-ParentSpanId": P16, "X-B3-Flags": "0"}, (T32, S16, "1")),
+    ({"b3": "0"}, ("fresh", "fresh", "0")), ({"X-B3-Sampled": "0"}, ("fresh", "fresh", "0")),
+    ({"X-B3-Sampled": "false"}, ("fresh", "fresh", "0")),
+    ({"b3": "x", "X-B3-TraceId": T32, "X-B3-SpanId": S16}, (T32, S16, "1")),
+    ({"b3": f"{T32}-{ZERO16}-1", "X-B3-TraceId": T16, "X-B3-SpanId": P16}, (ZERO16 + T16, P16, "1")),
+    *((headers, None) for headers in (
+        {}, {"b3": ""}, {"b3": "1"}, {"b3": "d"}, {"b3": f"{T32}-{S16}-2"}, {"b3": f"{T32}-{S16}-1-x"},
+        {"b3": f"{T32[1:]}-{S16}-1"}, {"b3": f"{'0' * 32}-{S16}-1"}, {"b3": f"{ZERO16}-{S16}"},
+        {"b3": f"{T32}-{ZERO16}-1"}, {"b3": f"{T32.upper()}-{S16}-1"}, {"X-B3-TraceId": T32},
+        {"X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-TraceId": "0" * 32, "X-B3-SpanId": S16},
+        {"X-B3-TraceId": "x", "X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-Sampled": "1"}))]
+# Where the official package does otherwise: (headers, what it reads, "B3 specification's words").
+B3_DIFFERENCES = {
+    "upper case": "encoded as 32 or 16 lower-hex characters",
+    "debug": "Debug implies an accept decision: the package samples, but sends 1 on, not d",
+    "denial": "b3: 0 ... or X-B3-Sampled: 0: a decision made without ids, which the package does not pass on",
+    "fallback": "a single header that is malformed hides the other headers from the package",
+    "deferred": "an absent X-B3-Sampled is a decision left to the receiver; the package takes it for a denial",
+    "state": "only 0, 1 and d are sampling states",
+}
+
+
+def read_b3(propagator, headers):
+    """What a propagator makes of some headers: (trace id, span id, state that it sends on), or None."""
+    message = http.client.HTTPMessage()
+    for name, value in headers.items():
+        message[name] = value
+    context = propagator.extract(message, getter=kitchen.HeaderGetter())
+    found = trace.get_current_span(context).get_span_context()
+    if not found.is_valid:
+        return None
+    assert found.is_remote
+    carrier = {}
+    propagator.inject(carrier, context)
+    trace_id, span_id, state = carrier["b3"].split("-")
+    assert found.trace_flags == (state != "0")
+    return ("fresh", "fresh", state) if trace_id not in str(headers) and T16 not in str(headers) \
+        else (trace_id, span_id, state)
+
+
+@pytest.mark.parametrize(("headers", "expected"), B3_CASES, ids=[str(headers) for headers, _ in B3_CASES])
+def test_b3(headers, expected):
+    assert read_b3(kitchen.PROPAGATORS["b3"], headers) == expected
+
+
+def why_b3_differs(headers):
+    single = headers.get("b3", "")
+    if single and any(name.startswith("X-") for name in headers):
+        return "fallback"
+    if T32.upper() in single:
+        return "upper case"
+    if single.endswith("-d") or headers.get("X-B3-Flags") == "1":
+        return "debug"
+    if single == "0" or list(headers) == ["X-B3-Sampled"]:
+        return "denial"
+    return "state" if single.endswith(("-2", "-x")) else "deferred"
+
+
+def test_b3_is_the_official_packages_but_for_a_short_list():
+    seen = set()
+    for headers, expected in B3_CASES:
+        theirs = read_b3(B3SingleFormat(), headers)
+        if theirs != expected:
+            seen.add(why_b3_differs(headers))
+    assert seen == set(B3_DIFFERENCES)
+
+
+@pytest.mark.parametrize(("chosen", "names"), [
+    ("b3", {"b3"}), ("b3multi", {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}), ("none", set()),
+    ("tracecontext", {"traceparent"}), ("baggage", {"baggage"}), ("", {"traceparent", "baggage"}),
+    (" b3 ,b3, tracecontext,", {"b3", "traceparent"}), ("none,b3", {"b3"})])
+def test_otel_propagators_chooses_what_is_sent(chosen, names):
+    with FakeKitchen() as fake, Process("--kitchen", fake.url, OTEL_PROPAGATORS=chosen) as shop:
+        headers = [("b3", f"{T32}-{S16}-1"), ("traceparent", TRACEPARENT)]
+        reply = ask(shop.url, "POST", "/status", {"order_id": "x"}, headers)
+        shop.stop()
+    [head] = fake.requests
+    assert set(re.findall("(?m)^([a-z0-9-]+): ", head)) & set(kitchen.WIRE_HEADERS) == names
+    continued = reply.headers["Server-Timing"].split("-")[1] == TRACE_ID
+    assert continued == bool(names & {"b3", "x-b3-traceid", "traceparent"})
+    client = [line for line in shop.out if "CLIENT" in line][0]
+    assert client[13:15] == ("->" if names else "  ")
+
+
+def test_b3_debug_is_kept_downstream():
+    with FakeKitchen() as fake, Process("--kitchen", fake.url, OTEL_PROPAGATORS="b3multi") as shop:
+        ask(shop.url, "POST", "/status", {"order_id": "x"}, [("b3", f"{T32}-{S16}-d")])
+    assert fake.headers("x-b3-flags") == ["1"] and fake.headers("x-b3-sampled") == [None]
 
 
 # ---------------------------------------------------------------- the terminal

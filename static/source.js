@@ -3,16 +3,20 @@
 const indentOf = (line) => line.length - line.trimStart().length;
 const isDef = (line) => /^\s*(async )?def /.test(line);
 
-// [{ number, text }, ...] from the decorators to the last line; [] if the line stands in no function.
+// [{ number, text, isComment }, ...] from the decorators to the last line; [] if the line stands in no function.
 export function functionAround(source, number) {
   const lines = source.split("\n");
   const def = defAbove(lines, number - 1);
   if (def === null) return [];
   let first = def;
   while (lines[first - 1]?.startsWith(`${" ".repeat(indentOf(lines[def]))}@`)) first--;
-  return lines
-    .slice(first, endBelow(lines, def))
-    .map((text, index) => ({ number: first + index + 1, text }));
+  let isDocstring = false;
+  return lines.slice(first, endBelow(lines, def)).map((text, index) => {
+    const quotes = text.split('"""').length - 1;
+    const isComment = isDocstring || quotes > 0 || /^\s*#/.test(text);
+    if (quotes === 1) isDocstring = !isDocstring;
+    return { number: first + index + 1, text, isComment };
+  });
 }
 
 // Upwards, by lines that are less and less indented, to the first `def` among them.

@@ -73,12 +73,11 @@ const now = () => performance.now() * 1000;
 function draw() {
   const { spans, selected, isZoomed } = shown;
   const services = servicesOf(spans);
-  const { first } = extent(spans);
   const span = spans.find((each) => idOf(each) === selected?.slice(0, 16)) ?? null;
   drawServices(services);
   drawRows(visibleRows(), services, shown.at, selected);
   drawAxis(...axis(isZoomed && (span ?? spans[0])));
-  drawSpan(span, selected?.endsWith("/hop"), first);
+  drawSpan(span, Boolean(selected?.endsWith("/hop")), spans);
   byId("zoom").ariaPressed = isZoomed;
 }
 

@@ -98,8 +98,8 @@ function timeCells({ start, end }) {
 export function drawAxis(from, total) {
   const step = tickStep(total);
   const values = { "--from": from, "--total": total, "--step": step };
-  for (const [name, value] of Object.entries(values)) byId("waterfall").style.setProperty(name, value);
-  const ticks = Array.from({ length: Math.floor(total / step) + 1 }, (_, index) => {
+  for (const [name, value] of Object.entries(values)) byId("grid").style.setProperty(name, value);
+  const ticks = Array.from({ length: Math.floor(0.95 * total / step) + 1 }, (_, index) => {
     const tick = make("span", { class: "tick" }, index ? inWords(index * step) : "0");
     tick.style.setProperty("--start", from + index * step);
     return tick;
