@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 import uuid
+from importlib import resources
 from types import SimpleNamespace
 
 import pytest
@@ -31,6 +33,7 @@ from opentelemetry import trace
 from opentelemetry.propagators.b3 import B3SingleFormat
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from selenium import webdriver
 
 import kitchen
 import microdonuts
@@ -770,8 +773,8 @@ def kitchen_answers(data):
     return lambda path: data
 
 
-# What the kitchen does; the answer's status and a word of its sentence; the CLIENT span's error.type, and whether it has
-# an event.
+# What the kitchen does; the answer's status and a word of its sentence; the CLIENT span's error.type, and whether it
+# has an event.
 KITCHEN_FAULTS = {
     "refused": (None, 502, "ConnectionRefusedError", "ConnectionRefusedError", True),
     "hung": (kitchen_answers(None), 504, "took too long", "TimeoutError", True),
@@ -1211,10 +1214,10 @@ def test_an_order_of_six_takes_at_most_24_lines_of_120_columns_that_can_be_follo
     rows = [LINE.fullmatch(line).groups() for line in shop.out]
     trace_id = reply.headers["Server-Timing"].split("-")[1]
     by_id = {row[6]: row for row in rows}
-    for arrow, kind, _, _, file, line, _, root_trace, parent, trace in rows:
+    for arrow, kind, _, _, file, line, _, root_trace, parent, digits in rows:
         source = (HERE / file).read_text().splitlines()[int(line) - 1]
         assert "tracer.start_" in source
-        assert trace_id.startswith(trace or root_trace)
+        assert trace_id.startswith(digits or root_trace)
         expected = {"CLIENT": "->", "SERVER": "<-" if parent else "  ", "INTERNAL": "  "}[kind]
         assert arrow == expected
         if kind == "SERVER" and parent:  # the hop
@@ -1304,8 +1307,8 @@ def test_a_setting_that_cannot_be_is_one_line_and_exit_2(arguments, env, sentenc
 def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
     second = Process("--port", str(shop.server_port))
     assert second.wait() == 2
-    assert second.err == [f"microdonuts: cannot listen on 127.0.0.1 port {shop.server_port} ([Errno {errno.EADDRINUSE}] "
-                          "Address already in use): choose another --host or --port\n"]
+    sentence = f"cannot listen on 127.0.0.1 port {shop.server_port} ([Errno {errno.EADDRINUSE}] Address already in use)"
+    assert second.err == [f"microdonuts: {sentence}: choose another --host or --port\n"]
 
 
 def test_otlp_without_its_package_says_what_to_install(tmp_path):
@@ -1433,3 +1436,204 @@ def is_open(url):
         return True
     except OSError:
         return False
+
+
+# ---------------------------------------------------------------- the page, in a real Chromium
+
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+AXE = resources.files("axe_playwright_python") / "axe.min.js"
+browser_test = pytest.mark.browser
+FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync --window-size=1280,1000").split()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """One browser for all the tests of the page."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs Chromium: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """What a person does on the page, and sees there."""
+
+    def __init__(self, driver, url):
+        self.driver = driver
+        driver.get("about:blank")
+        driver.get_log("browser")
+        driver.get(url)
+
+    def all(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def one(self, selector):
+        return until(lambda: self.all(selector), selector)[0]
+
+    def text(self, selector):
+        return self.one(selector).text
+
+    def add(self, flavor):
+        self.one(f"[data-flavor={flavor}] button").click()
+
+    def order(self, *flavors):
+        for flavor in flavors:
+            self.add(flavor)
+        self.one("#order-button").click()
+
+    def button(self, name):
+        return until(lambda: [button for button in self.all("button") if button.accessible_name == name
+                              and button.is_displayed()], name)[0]
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def problems(self):
+        """What the browser's console says, but for its own line about each refused request."""
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if "Failed to load resource" not in entry["message"]]
+
+    def violations(self):
+        """What axe-core finds, in light and in dark."""
+        self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        found = []
+        for scheme in ("light", "dark"):
+            features = [{"name": "prefers-color-scheme", "value": scheme},
+                        {"name": "prefers-reduced-motion", "value": "reduce"}]  # no colour on its way to another
+            self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+            self.run(AXE.read_text())
+            result = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+            found += [(scheme, item["id"], [node["html"] for node in item["nodes"]]) for item in result["violations"]]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+        return found
+
+
+@pytest.fixture(scope="module")
+def slow_shop(provider):
+    """A shop whose donuts take a moment, for the page."""
+    server = start(fry_seconds=0.2)
+    yield server
+    server.close()
+
+
+@browser_test
+def test_an_order_by_clicking_from_the_menu_to_ready(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    assert "MicroDonuts" in chromium.title and len(page.all("[data-flavor] svg")) == 6
+    page.add("glazed")
+    page.add("glazed")
+    page.add("jelly")
+    page.button("Remove one glazed").click()
+    assert page.text("#total") == "2 donuts in all"
+    page.one("#order-button").click()
+    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    assert [tile.get_attribute("data-state") for tile in page.all("#donuts li")] == ["ready", "ready"]
+    assert "ready" in page.text("#state") and page.text("#countdown") == "Ready!"
+    bar = page.one("#progress")
+    assert bar.get_attribute("value") == bar.get_attribute("max")
+    page.one("#new-order").click()
+    assert page.one("#menu").is_displayed() and not page.one("#order").is_displayed()
+    assert page.problems() == []
+
+
+@browser_test
+def test_an_order_by_keyboard_alone(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    keys = webdriver.common.keys.Keys
+
+    def press_at(name):
+        for _ in range(60):
+            if chromium.switch_to.active_element.accessible_name == name:
+                return chromium.switch_to.active_element.send_keys(keys.ENTER)
+            webdriver.ActionChains(chromium).send_keys(keys.TAB).perform()
+        raise AssertionError(f"no way to {name} with Tab")
+
+    press_at("Add one jelly")
+    press_at("Order")
+    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    press_at(page.text("#new-order"))
+    assert page.one("#menu").is_displayed()
+
+
+@browser_test
+def test_the_page_shows_the_servers_sentence_when_the_kitchen_is_down(chromium, provider):
+    shop = start("http://127.0.0.1:1")
+    page = Page(chromium, shop.url)
+    page.order("glazed")
+    until(lambda: page.text("#error"))
+    assert re.fullmatch(r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
+                        r"no whole answer \(ConnectionRefusedError\): see that it runs.", page.text("#error"))
+    assert page.one("#error").get_attribute("role") == "alert" and page.one("#order-button").is_enabled()
+    shop.close()
+
+
+@browser_test
+def test_an_empty_box_and_a_shop_that_is_gone_are_explained(chromium, provider):
+    shop = start()
+    page = Page(chromium, shop.url)
+    page.one("#order-button").click()
+    assert page.text("#error") == "Your box is empty: add a donut from the menu, then order."
+    shop.close()
+    page.order("glazed")
+    until(lambda: "does not answer" in page.text("#error"))
+
+
+@browser_test
+def test_the_page_polls_no_more_often_than_every_two_seconds(chromium, provider, spans):
+    shop = start(fry_seconds=1)
+    page = Page(chromium, shop.url)
+    page.order("glazed", "glazed", "glazed", "glazed")
+    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    shop.close()
+    polls = [span.start_time / 1e9 for span in named(spans.all(), "POST /status")]
+    assert 2 <= len(polls) <= 4 and all(later - earlier >= 2 for earlier, later in zip(polls, polls[1:], strict=False))
+
+
+@browser_test
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_and_axe_core_finds_nothing(chromium, slow_shop, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page = Page(chromium, slow_shop.url)
+        fits = "return document.documentElement.scrollWidth <= innerWidth"
+        assert page.violations() == [] and page.run(fits)
+        page.order("glazed", "sprinkles")
+        assert page.violations() == [] and page.run(fits)
+        until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+        assert page.violations() == [] and page.run(fits)
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_is_whole_without_script_and_asks_for_nothing_from_elsewhere(shop):
+    reply = ask(shop.url, "GET", "/")
+    html = reply.body.decode()
+    assert all(f"<h3>{flavor.capitalize()}</h3>" in html for flavor in microdonuts.FLAVORS) and "<noscript>" in html
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=\"/static/)", html)
+    for name in microdonuts.STATIC:
+        text = ask(shop.url, "GET", f"/static/{name}").body
+        assert not re.search(rb"""\b(src|href|url|import|fetch)\W{1,3}(https?:)?//""", text), name
+    policy = reply.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_static_files_are_those_of_the_folder_and_links_are_not_followed(tmp_path):
+    shutil.copy(HERE / "kitchen.py", tmp_path)
+    shutil.copy(HERE / "microdonuts.py", tmp_path)
+    shutil.copytree(HERE / "static", tmp_path / "static")
+    (tmp_path / "static" / "link.css").symlink_to("/etc/passwd")
+    with Process(folder=tmp_path) as shop:
+        for name in os.listdir(HERE / "static"):
+            reply = ask(shop.url, "GET", f"/static/{name}")
+            assert (reply.status, reply.body) == (200, (HERE / "static" / name).read_bytes())
+        assert ask(shop.url, "GET", "/static/link.css").status == 404

@@ -5,11 +5,13 @@ import { byId, make, say } from "./page.js";
 import { isError } from "./rows.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
+const parts = new Map(); // name -> <details>, kept so that an open one stays open
 const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
 
 export async function drawRecent(shownId) {
   try {
     const traces = await getTraces();
+    if (byId("recent").contains(document.activeElement)) return; // somebody is walking through it
     say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
     byId("recent").replaceChildren(...byName(traces ?? []).map(([name, group]) => part(name, group, shownId)));
   } catch (refusal) {
@@ -25,10 +27,11 @@ function byName(traces) {
 }
 
 function part(name, traces, shownId) {
-  const isShown = traces.some(({ trace_id }) => trace_id === shownId);
-  const details = make("details", {}, make("summary", {}, `${name} (${traces.length})`),
+  const details = parts.get(name) ?? make("details", { open: name === "POST /order" ? "" : null });
+  parts.set(name, details);
+  details.open ||= traces.some(({ trace_id }) => trace_id === shownId);
+  details.replaceChildren(make("summary", {}, `${name} (${traces.length})`),
     make("ul", {}, ...traces.map((trace) => make("li", {}, link(trace, shownId)))));
-  details.open = name === "POST /order" || isShown;
   return details;
 }
 

@@ -25,7 +25,7 @@ export function follow(serverTiming) {
 function go() {
   const [, id, key = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
-  if (id === shown?.id) return select(key);
+  if (id === shown?.id) return focusOn(key);
   open(id, key);
   byId("trace-title").focus();
 }
@@ -60,22 +60,26 @@ async function read(mine) {
   if (shown !== mine) return false;
   const { spans, missing } = await getTrace(mine.id);
   if (shown !== mine) return false;
+  const isFirst = mine.spans.length === 0;
   mine.spans = spans;
   mine.clock ??= extent(spans).last - now();
   say("trace-note", missing ?? "");
   byId("waterfall").hidden = spans.length === 0;
-  select(mine.selected);
+  if (isFirst && mine.selected) focusOn(mine.selected);
+  else draw();
   return isGrowing(spans);
 }
 
 const now = () => performance.now() * 1000;
 
 function draw() {
-  const { spans, selected, isZoomed } = shown;
+  const { spans, at, selected, isZoomed } = shown;
+  const all = visibleRows();
+  shown.at = all.some(({ key }) => key === at) ? at : all[0]?.key; // where the Tab key leads
   const services = servicesOf(spans);
   const span = spans.find((each) => idOf(each) === selected?.slice(0, 16)) ?? null;
   drawServices(services);
-  drawRows(visibleRows(), services, shown.at, selected);
+  drawRows(all, services, shown.at, selected);
   drawAxis(...axis(isZoomed && (span ?? spans[0])));
   drawSpan(span, Boolean(selected?.endsWith("/hop")), spans);
   byId("zoom").ariaPressed = isZoomed;
@@ -100,11 +104,14 @@ function select(key) {
   moveTo(key);
 }
 
-// The Tab key now leads to this row, or to the first one if it is not there.
 function moveTo(key) {
-  const all = visibleRows();
-  shown.at = all.some((row) => row.key === key) ? key : all[0]?.key;
+  shown.at = key;
   draw();
+}
+
+function focusOn(key) {
+  select(key);
+  rowElement(shown.at)?.focus();
 }
 
 function toggle(row) {
