@@ -22,7 +22,7 @@ inject and every extract is written by hand, to show what auto-instrumentation d
 
 Read in this order: KitchenClient.exchange and kitchen.HeaderGetter, then Handler.serve here, then Kitchen.fry_all.
 "Auto-instrumentation:" in a comment names the package and hook that does elsewhere what stands there. Left out on
-purpose: metrics, the logs SDK, retries.
+purpose: metrics, the logs SDK, retries, Forwarded headers.
 """
 
 import argparse
@@ -557,7 +557,7 @@ def describe_answer(span, answer):
     span.set_attribute("http.response.status_code", answer.status)
     if answer.status >= 500:
         span.set_attribute("error.type", kitchen.type_name(answer.error) if answer.error else str(answer.status))
-        span.set_status(StatusCode.ERROR)
+        span.set_status(StatusCode.ERROR, answer.error and str(answer.error))  # the code says it all but for a bug
         if answer.error:
             kitchen.record_once(span, answer.error)
 

@@ -7,6 +7,7 @@ what takes time is waited for, with a deadline.
 
 import argparse
 import collections
+import contextlib
 import errno
 import gzip
 import http.client
@@ -22,15 +23,23 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import uuid
+import wsgiref.simple_server
 from importlib import resources
 from types import SimpleNamespace
 
+import flask
 import pytest
+import werkzeug.serving
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.urllib import URLLibInstrumentor
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.propagators.b3 import B3SingleFormat
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from selenium import webdriver
@@ -761,7 +770,7 @@ def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(shop, 
     assert (server.attributes["error.type"], server.attributes["http.response.status_code"]) == ("LookupError", 500)
     assert (order.attributes["error.type"], order.status.description) == ("LookupError", "the oven is gone")
     assert [span.status.status_code.name for span in (server, order)] == ["ERROR"] * 2
-    assert server.status.description is None and not server.events
+    assert server.status.description == "the oven is gone" and not server.events
     assert [event.attributes["exception.message"] for event in order.events] == ["the oven is gone"]
     monkeypatch.setattr(shop.kitchen, "get", fail)
     [server] = spans.of(ask(shop.url, "GET", "/kitchen/get_donuts"))
@@ -1196,6 +1205,245 @@ def test_b3_debug_is_kept_downstream():
     with FakeKitchen() as fake, Process("--kitchen", fake.url, OTEL_PROPAGATORS="b3multi") as shop:
         ask(shop.url, "POST", "/status", {"order_id": "x"}, [("b3", f"{T32}-{S16}-d")])
     assert fake.headers("x-b3-flags") == ["1"] and fake.headers("x-b3-sampled") == [None]
+
+
+# ---------------------------------------------------------------- the oracle: the official instrumentation
+
+os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the stable convention; read once, at a package's first use
+
+# What we alone write, whatever the request: the line that started the span, what is the shop's own, and the headers.
+OURS_ALONE = re.compile(r"code\.(function\.name|file\.path|line\.number)|microdonuts\..+|"
+                        r"http\.request\.header\.(traceparent|tracestate|baggage|b3|x-b3-[a-z]+)")
+
+# All other differences. The packages; the attributes, or name, status, description, exceptions; what is in the title of
+# the requests that show it ("": any); what they write, and what we write: JSON, * for any text, # for a number, "" for
+# nothing; and what says that we are right: headings of "HTTP spans", or another page, of Semantic Conventions v1.44.0.
+Difference = collections.namedtuple("Difference", "packages aspects when theirs ours clause")
+DIFFERENCES = [Difference(*row) for row in (
+    # Names
+    ("wsgi flask", "name", "404: path", '"GET /no/*"', '"GET"', "Name: it MUST NOT default to the URI path"),
+    ("wsgi flask", "name", "BREW", '"HTTP"', '"HTTP /order"', "Name: {method} {target}; a target is the http.route"),
+    ("wsgi flask", "name", "405: get", '"GET /kitchen/get_donuts"', '"HTTP /kitchen/get_donuts"',
+     "Name: {method} MUST be HTTP where http.request.method is _OTHER"),
+    # SERVER attributes
+    ("wsgi flask", "http.request.method", "405: get", '"GET"', '"_OTHER"',
+     "HTTP server span, note 1: names are case-sensitive and MUST match a known one exactly; to http.server too"),
+    ("wsgi", "url.path url.query http.route", "", "", '"*"',
+     "HTTP server span: the first is Required, the others are if one was received, or is available"),
+    ("flask", "url.path", "404: path", '"/no/such place"', '"/no/such%20place"',
+     "HTTP server span: the path component as RFC 3986 3.3 has it, which has no blanks"),
+    ("flask", "url.query", "secrets", '"sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c="',
+     '"sig=REDACTED&X-Amz-Signature=REDACTED&a=%20b&c="', "HTTP server span, note 10: SHOULD be redacted by default"),
+    ("flask", "http.route", "405: (PUT|BREW)", "", '"/order"', "HTTP server span: Required if it is available"),
+    ("wsgi flask", "server.address", "", '"*:*"', '"*"', "Setting server.address and server.port: parse Host"),
+    ("wsgi flask", "server.port", "another port", "PORT", "8088", "Setting server.address and server.port: the port"),
+    ("wsgi flask", "server.port", "no port", "PORT", "80", "the same; 80 is what no port means, RFC 9110 4.2.1"),
+    ("wsgi flask", "server.port", "no Host", "PORT", "", "HTTP server span: Required if server.address is set"),
+    ("flask", "client.port", "", "#", "", "HTTP server span: Opt-In; we have it as network.peer.port"),
+    ("wsgi flask", "user_agent.synthetic.type", "bot", '"bot"', "", "HTTP server span: Opt-In, and in development"),
+    # A SERVER span whose endpoint raised something unforeseen
+    ("wsgi", "http.response.status_code", "raised", "", "500", "HTTP server span: Required if one was sent"),
+    ("flask", "error.type", "raised", '"500"', '"RuntimeError"',
+     "HTTP server span, note 4: the status code or the type of the exception, either is right; the latter says more"),
+    # CLIENT attributes
+    ("urllib", "server.address", "", "", '"127.0.0.1"', "HTTP client span: Required"),
+    ("urllib", "server.port", "", "", "PORT", "HTTP client span: Required"),
+    ("urllib", "network.protocol.version", "", "", '"1.*"', "HTTP client span: Recommended"),
+    ("wsgi flask urllib", "network.peer.address", "", "", '"127.0.0.1"', "HTTP server span, client span: Recommended"),
+    ("wsgi flask urllib", "network.peer.port", "", "", "#", "the same: Recommended if network.peer.address is set"),
+    ("urllib", "url.full", "secrets", '"*?sig=REDACTED&X-Amz-Signature=s3cret&a=+b"',
+     '"*?sig=REDACTED&X-Amz-Signature=REDACTED&a=%20b&c="', "HTTP client span, note 4: redact these values, no more"),
+    # A CLIENT span that fails
+    ("urllib", "error.type", "40|500", '"HTTPError"', '"*0*"',
+     "HTTP client span, note 5: the status code; so does HTTP client call: Internal Server Error"),
+    ("urllib", "description", "40|500", '"HTTPError: *"', "", "Status: none if the status code tells the reason"),
+    ("urllib", "exceptions", "40|500", "*HTTPError*", "",
+     "Recording errors, Recording exceptions: for failures due to an exception; a status is an answer"),
+    ("urllib", "error.type exceptions", "refused", "*URLError*", "*ConnectionRefusedError*",
+     "Attribute registry, Error: for a wrapper that does not help to classify, the type of the inner error"),
+    ("urllib", "error.type", "closed early", '"RemoteDisconnected"', '"http.client.RemoteDisconnected"',
+     "HTTP client span, note 5: the fully-qualified class name"),
+    ("urllib", "status", "cut short", '"UNSET"', '"ERROR"',
+     "Status: MUST be Error for a network error receiving the response body"),
+    ("urllib", "error.type description exceptions", "cut short", "", "*IncompleteRead*",
+     "HTTP client span: error.type is Required if there was an error; Recording errors"),
+    ("flask urllib", "description", "raised|refused|closed early|timeout", '"*: *"', '"*"',
+     "Recording errors: the exception's message; to repeat error.type in it is NOT RECOMMENDED"),
+)]
+
+
+def aspects(span, port):
+    """What is compared of a span: {aspect or attribute: its value in JSON}; PORT stands for the server's port."""
+    parent = span.parent and f"{span.parent.trace_id:032x}-{span.parent.span_id:016x} {span.parent.is_remote}"
+    found = {"name": span.name, "kind": span.kind.name, "parent": parent, "status": span.status.status_code.name,
+             "description": span.status.description, **span.attributes,
+             "exceptions": [event.attributes["exception.type"] for event in span.events] or None}
+    return {name: json.dumps(value).replace(str(port), "PORT") for name, value in found.items() if value is not None}
+
+
+def compare_with_official(package, pairs):
+    """{title of a request: (their aspects, ours)}: each is equal, or ours alone, or listed; and all that is listed for
+    this package was shown."""
+    def fits(pattern, text):
+        return re.fullmatch(re.escape(pattern).replace(r"\*", ".+").replace(r"\#", r"(\d+|PORT)"), text)
+
+    entries = [entry for entry in DIFFERENCES if package in entry.packages.split()]
+    listed = {(name, entry) for entry in entries for name in entry.aspects.split()}
+    shown, unlisted = set(), []
+    for title, (theirs, ours) in pairs.items():
+        for aspect in sorted(theirs.keys() | ours.keys()):
+            they, we = theirs.get(aspect, ""), ours.get(aspect, "")
+            if they == we or not they and OURS_ALONE.fullmatch(aspect):
+                continue
+            found = {(name, entry) for name, entry in listed if name == aspect and re.search(entry.when, title)
+                     and fits(entry.theirs, they) and fits(entry.ours, we)}
+            shown |= found
+            unlisted += [] if found else [f"{title} | {aspect} | {package}: {they} | ours: {we}"]
+    assert not unlisted, "not on the list:\n" + "\n".join(unlisted)
+    assert not listed - shown, "shown by no request:\n" + "\n".join(map(str, listed - shown))
+
+
+def official_provider():
+    """A tracer provider for an official package alone, and the exporter that gets its spans."""
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider, exporter
+
+
+TOLD = SimpleNamespace(status=200, error=None)
+
+
+def as_told(environ):
+    """The status that the apps of the official packages are told to answer; or what they are told to raise."""
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if TOLD.error:
+        raise TOLD.error
+    return TOLD.status
+
+
+def wsgi_server(provider):
+    """The official WSGI middleware, around an app that answers as it is told."""
+    def app(environ, start_response):
+        start_response(f"{as_told(environ)} as told", [])
+        return []
+
+    return wsgiref.simple_server.make_server("127.0.0.1", 0, OpenTelemetryMiddleware(app, tracer_provider=provider))
+
+
+def flask_server(provider):
+    """An instrumented Flask app with the shop's endpoints: what it routes there it answers as it is told."""
+    app = flask.Flask(__name__, static_folder=None)
+    FlaskInstrumentor.instrument_app(app, tracer_provider=provider)
+    for path in ("/order", "/status", "/kitchen/add_donuts", "/kitchen/get_donuts"):
+        app.add_url_rule(path, path, lambda: ("", as_told(flask.request.environ)),
+                         methods=[microdonuts.ROUTES[path][0]], provide_automatic_options=False)
+    quiet = type("Quiet", (werkzeug.serving.WSGIRequestHandler,), {"log_request": lambda *_: None})
+    return werkzeug.serving.make_server("127.0.0.1", 0, app, request_handler=quiet)
+
+
+def raw_request(line, *headers):
+    return "\r\n".join([line, *(headers or ["Host: 127.0.0.1:PORT"]), "", ""]).encode()
+
+
+GET_DONUTS = "GET /kitchen/get_donuts HTTP/1.1"
+SERVER_REQUESTS = {  # title, whose first word is the status of the answer: the request
+    "200: GET": raw_request(GET_DONUTS),
+    "200: query": raw_request("GET /kitchen/get_donuts?order_id=a%20b&c HTTP/1.1"),
+    "200: secrets": raw_request("GET /kitchen/get_donuts?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c= HTTP/1.1"),
+    "200: POST, no port": post("/order", json.dumps(SAMPLE).encode()),
+    "400: not JSON, no port": post("/order", b"{"),
+    "404: order, no port": post("/status", b'{"order_id": "none"}'),
+    "404: path": raw_request("GET /no/such%20place HTTP/1.1"),
+    "405: PUT": raw_request("PUT /order HTTP/1.1"),
+    "405: BREW": raw_request("BREW /order HTTP/1.1"),
+    "405: get": raw_request("get /kitchen/get_donuts HTTP/1.1"),
+    "200: HEAD": raw_request("HEAD /kitchen/get_donuts HTTP/1.1"),
+    "200: HTTP/1.0": raw_request("GET /kitchen/get_donuts HTTP/1.0"),
+    "200: HTTP/1.0, no Host": raw_request("GET /kitchen/get_donuts HTTP/1.0", "Accept: */*"),
+    "200: Host with no port": raw_request(GET_DONUTS, "Host: donuts.example"),
+    "200: Host with another port": raw_request(GET_DONUTS, "Host: donuts.example:8088"),
+    "200: browser": raw_request(GET_DONUTS, "Host: 127.0.0.1:PORT", "User-Agent: Mozilla/5.0 (X11; Linux x86_64)"),
+    "200: bot": raw_request(GET_DONUTS, "Host: 127.0.0.1:PORT", "User-Agent: Googlebot/2.1"),
+    "200: traceparent": raw_request(GET_DONUTS, "Host: 127.0.0.1:PORT", f"traceparent: {TRACEPARENT}"),
+    **dict.fromkeys(("503: full", "500: raised"), raw_request(GET_DONUTS)),
+}
+
+
+def answer_to(title, port):
+    """What a server on that port sends to one of these requests."""
+    got = send_raw(f"http://127.0.0.1:{port}", SERVER_REQUESTS[title].replace(b"PORT", str(port).encode()))
+    assert got.split(b" ")[1].decode() == title[:3], got
+    return got
+
+
+def our_answer_to(title, shop, monkeypatch):
+    """The same from the shop, whose kitchen is full or fails where the title says so: the id of the answer's span."""
+    def fail(*_):
+        raise kitchen.Refusal(503, "The kitchen is full.") if "full" in title else RuntimeError("a pan fell")
+
+    with monkeypatch.context() as patch:
+        if title[:2] == "50":
+            patch.setattr(shop.kitchen, "get", fail)
+        return int(re.search(rb'trace;desc="00-[0-9a-f]{32}-([0-9a-f]{16})', answer_to(title, shop.server_port))[1], 16)
+
+
+@pytest.mark.parametrize("package, make", [("wsgi", wsgi_server), ("flask", flask_server)])
+def test_server_spans_are_the_official_ones(package, make, shop, spans, monkeypatch):
+    (provider, exporter), pairs = official_provider(), {}
+    server = make(provider)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    for title in SERVER_REQUESTS:
+        TOLD.status, TOLD.error = int(title[:3]), RuntimeError("a pan fell") if "raised" in title else None
+        answer_to(title, server.server_port)
+        [theirs] = until(exporter.get_finished_spans, "their span")
+        exporter.clear()
+        span_id = our_answer_to(title, shop, monkeypatch)
+        [ours] = [span for span in spans.all() if span.context.span_id == span_id]
+        pairs[title] = aspects(theirs, server.server_port), aspects(ours, shop.server_port)
+    server.shutdown()
+    server.server_close()
+    compare_with_official(package, pairs)
+
+
+CLIENT_REQUESTS = {  # title: the method, the query, the body, and the kitchen's answer
+    "200: GET": ("GET", "", None, FakeKitchen.answer([])),
+    "200: POST": ("POST", "", b"{}", FakeKitchen.answer({})),
+    "200: HTTP/1.0": ("GET", "", None, b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n[]"),
+    "200: secrets": ("GET", "?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c=", None, FakeKitchen.answer([])),
+    "400: POST": ("POST", "", b"{", FakeKitchen.answer({}, "400 Bad Request")),
+    "404: GET": ("GET", "", None, FakeKitchen.answer({}, "404 Not Found")),
+    "500: GET": ("GET", "", None, FakeKitchen.answer({}, "500 Internal Server Error")),
+    "refused": ("GET", "", None, None),
+    "closed early": ("GET", "", None, b""),
+    "cut short": ("GET", "", None, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n[]"),
+    "timeout": ("GET", "", None, None),
+}
+
+
+def ask_with_urllib(url, method, body, seconds, provider):
+    """A request as anyone would send it with urllib, which is instrumented as long as that takes."""
+    URLLibInstrumentor().instrument(tracer_provider=provider)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with contextlib.suppress(OSError, http.client.HTTPException):  # HTTPError and URLError are OSErrors
+        opener.open(urllib.request.Request(url, body, method=method), timeout=seconds).read()
+    URLLibInstrumentor().uninstrument()
+
+
+def test_client_spans_are_the_official_ones(spans):
+    (provider, exporter), pairs = official_provider(), {}
+    for title, (method, query, body, answer) in CLIENT_REQUESTS.items():
+        path, seconds = f"/kitchen/get_donuts{query}", 0.2 if title == "timeout" else DEADLINE
+        with FakeKitchen(kitchen_answers(answer)) as fake:
+            if title == "refused":
+                fake.listener.shutdown(socket.SHUT_RDWR)  # the port stays ours, and is deaf
+            ask_with_urllib(fake.url + path, method, body, seconds, provider)
+            with contextlib.suppress(kitchen.Refusal):
+                kitchen.KitchenClient(fake.url).call(method, path, body, time.monotonic() + seconds)
+        [theirs], [ours] = exporter.get_finished_spans(), spans.all()
+        pairs[title] = [aspects(span, fake.url.rpartition(":")[2]) for span in (theirs, ours)]
+        exporter.clear()
+        spans.clear()
+    compare_with_official("urllib", pairs)
 
 
 # ---------------------------------------------------------------- the terminal

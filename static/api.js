@@ -18,9 +18,10 @@ export async function getTraces() {
   return answer.ok ? content : null;
 }
 
+// "" if there is no such file, or no answer.
 export async function getSource(file) {
-  const answer = await fetch(`/source/${file}`);
-  return answer.ok ? answer.text() : "";
+  const answer = await fetch(`/source/${encodeURIComponent(file)}`).catch(() => null);
+  return answer?.ok ? answer.text() : "";
 }
 
 async function send(path, body, follow) {

@@ -8,10 +8,11 @@ const TRACE = { part: "trace-id", rule: id(32), must: "32 hex digits, not all of
                 means: "the number that all spans of this trace share" };
 const PARENT = { part: "parent-id", rule: id(16), must: "16 hex digits, not all of them 0",
                  means: "the id of the span that sent this: the span that receives it becomes its child" };
-const FLAGS = { part: "flags", rule: /^[0-9a-f]{2}$/, must: "two hex digits", means: "eight bits, in hex; two have a meaning",
-                bits: flagBits };
+const FLAGS = { part: "flags", rule: /^[0-9a-f]{2}$/, must: "two hex digits",
+                means: "eight bits, in hex; two have a meaning", bits: flagBits };
 const MORE = { part: "more", rule: /^/, means: "from a later version, and skipped" };
-const B3_TRACE = { ...TRACE, rule: /^(?!0+$)([0-9a-f]{32}|[0-9a-f]{16})$/, must: "32 or 16 hex digits, not all of them 0" };
+const B3_TRACE = { ...TRACE, rule: /^(?!0+$)([0-9a-f]{32}|[0-9a-f]{16})$/,
+                   must: "32 or 16 hex digits, not all of them 0" };
 const B3_SPAN = { ...PARENT, part: "span-id" };
 const B3_STATE = { part: "sampled", rule: /^([01d]|true|false)$/, must: "0, 1 or d",
                    means: "1: recorded, 0: not recorded, d: recorded for debugging" };
@@ -48,7 +49,7 @@ export function decode(name, value) {
 }
 
 // A part is { part, label, text, value, means, wrong, bits }: `text` is what stands in the header.
-function read(field, text) {
+function read(field, text = "") {
   const isRight = field.rule.test(text);
   return { part: field.part, label: field.part.replaceAll("-", " "), text, value: text, means: field.means,
            wrong: isRight ? null : `must be ${field.must}`, bits: isRight ? field.bits?.(text) : undefined };
@@ -60,7 +61,7 @@ function alone(field) {
 
 function traceparent(value) {
   const [version, trace, parent, flags, ...more] = value.split("-");
-  const parts = [read(VERSION, version), read(TRACE, trace ?? ""), read(PARENT, parent ?? ""), read(FLAGS, flags ?? "")];
+  const parts = [read(VERSION, version), read(TRACE, trace), read(PARENT, parent), read(FLAGS, flags)];
   if (more.length) parts.push(read(MORE, more.join("-")));
   return { parts, wrong: more.length && version === "00" ? "Version 00 has four parts and no more." : null };
 }
@@ -69,7 +70,7 @@ function flagBits(text) {
   const bits = parseInt(text, 16).toString(2).padStart(8, "0");
   return [
     { name: "sampled", bits: `·······${bits[7]}`, means: "1 if the sender may have recorded its span" },
-    { name: "random", bits: `······${bits[6]}·`, means: "1 if the trace id is random, at least its right-hand 14 digits" },
+    { name: "random", bits: `······${bits[6]}·`, means: "1 if the trace id is random, at least its last 14 digits" },
     { name: "the others", bits: `${bits.slice(0, 6)}··`, means: "no meaning so far, and not passed on" },
   ];
 }

@@ -5,15 +5,16 @@ import { byId, make, say } from "./page.js";
 import { isError } from "./rows.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
-const parts = new Map(); // name -> <details>, kept so that an open one stays open
 const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
+
+const parts = new Map(); // name -> <details>, kept so that an open one stays open; the first one begins so
 
 export async function drawRecent(shownId) {
   try {
     const traces = await getTraces();
     if (byId("recent").contains(document.activeElement)) return; // somebody is walking through it
     say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
-    byId("recent").replaceChildren(...byName(traces ?? []).map(([name, group]) => part(name, group, shownId)));
+    byId("recent").replaceChildren(...byName(traces ?? []).map((group) => part(...group, shownId)));
   } catch (refusal) {
     say("traces-note", refusal.message);
   }
@@ -27,7 +28,7 @@ function byName(traces) {
 }
 
 function part(name, traces, shownId) {
-  const details = parts.get(name) ?? make("details", { open: name === "POST /order" ? "" : null });
+  const details = parts.get(name) ?? make("details", { open: parts.size ? null : "" });
   parts.set(name, details);
   details.open ||= traces.some(({ trace_id }) => trace_id === shownId);
   details.replaceChildren(make("summary", {}, `${name} (${traces.length})`),
@@ -38,6 +39,7 @@ function part(name, traces, shownId) {
 function link({ trace_id, spans, open, first }, shownId) {
   const time = new Date(first.start_time).toLocaleTimeString();
   const words = [time, first.attributes["http.response.status_code"], `${spans} spans`, open ? `${open} open` : null];
-  return make("a", { href: `#${trace_id}`, "aria-current": trace_id === shownId ? true : null },
-    words.filter(Boolean).join(" · "), isError(first) ? make("span", { class: "failed" }, "error") : null);
+  const failed = isError(first) ? make("span", { class: "failed" }, "error") : null;
+  const current = trace_id === shownId ? true : null;
+  return make("a", { href: `#${trace_id}`, "aria-current": current }, words.filter(Boolean).join(" · "), failed);
 }

@@ -20,7 +20,7 @@ export function micros(time) {
 
 // The first moment of a trace and the last that is known of it, in microseconds.
 export function extent(spans) {
-  const times = spans.flatMap((span) => [span.start_time, span.end_time ?? span.start_time].map(micros));
+  const times = spans.flatMap(({ start_time, end_time }) => [micros(start_time), micros(end_time ?? start_time)]);
   return { first: Math.min(...times), last: Math.max(...times) };
 }
 
@@ -32,8 +32,8 @@ export function isGrowing(spans) {
   return spans.some((span) => span.end_time === null || isWaiting(span));
 }
 
-// The rows in call order, as they stand under each other; each holds all that is drawn of it. isOpen(key, byDefault) says
-// whether the rows within a row are shown: by default they are, but for calls that are folded.
+// The rows in call order, as they stand under each other; each holds all that is drawn of it. isOpen(key, byDefault)
+// says whether the rows within a row are shown: by default they are, but for calls that are folded.
 export function rows(spans, isOpen = (key, byDefault) => byDefault) {
   return [...siblingRows(tree(spans), { level: 1, parent: null, service: null, isOpen })];
 }
@@ -79,7 +79,8 @@ function runs(nodes) {
   return found;
 }
 
-const shape = (node) => JSON.stringify([node.kind, node.span.name, node.service, reached(node)?.span.name, hasError(node)]);
+const shape = (node) =>
+  JSON.stringify([node.kind, node.span.name, node.service, reached(node)?.span.name, hasError(node)]);
 const hasError = (node) => isError(node.span) || node.children.some(hasError);
 const reached = (node) => node.kind === "CLIENT" ? node.children.find(({ kind }) => kind === "SERVER") : undefined;
 
@@ -110,7 +111,9 @@ function orphanNote({ parentId, kind }) {
 
 // What crossed from a CLIENT span to the SERVER span that it reached.
 const hopRow = (client, { level, parent }) => ({
-  type: "hop", key: `${client.id}/hop`, level, parent, isExpanded: null, client: client.id, headers: headersOf(client.span),
+  type: "hop", key: `${client.id}/hop`, level, parent, isExpanded: null,
+  client: client.id,
+  headers: headersOf(client.span),
 });
 
 function* foldedRows(nodes, place) {
@@ -139,7 +142,8 @@ export function around(allRows, key) {
 export function destination(allRows, from, arrow) {
   const at = allRows.findIndex(({ key }) => key === from);
   const parent = allRows.findIndex(({ key }) => key === allRows[at].parent);
-  const indexes = { ArrowUp: at - 1, ArrowDown: at + 1, ArrowLeft: parent, ArrowRight: allRows[at].isExpanded ? at + 1 : at,
+  const child = allRows[at].isExpanded ? at + 1 : at;
+  const indexes = { ArrowUp: at - 1, ArrowDown: at + 1, ArrowLeft: parent, ArrowRight: child,
                     Home: 0, End: allRows.length - 1 };
   return allRows[indexes[arrow]]?.key ?? from;
 }

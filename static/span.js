@@ -63,7 +63,8 @@ function wireOf(span) {
   if (!headers.length) return [];
   const kind = kindOf(span);
   const sender = kind === "CLIENT" ? idOf(span) : bare(span.parent_id);
-  return [make("h4", {}, WIRE[kind].title), ...headers.flatMap((header) => headerParts(header, sender, WIRE[kind].same))];
+  const { title, same } = WIRE[kind];
+  return [make("h4", {}, title), ...headers.flatMap((header) => headerParts(header, sender, same))];
 }
 
 const headerParts = (header, sender, same) => [
@@ -72,28 +73,33 @@ const headerParts = (header, sender, same) => [
 ];
 
 function partOf({ part, label, value, means, wrong, bits = [] }, same) {
-  const shown = make("code", { "data-part": part, class: same && "sender" }, value || "nothing");
-  const lines = bits.map((bit) => make("span", { class: "bit" }, make("code", {}, bit.bits), ` ${bit.name}: ${bit.means}`));
-  return fact(label, shown, same && make("b", {}, same), make("span", { class: "means" }, means), wrong && failed(wrong), ...lines);
+  return fact(label,
+    make("code", { "data-part": part, class: same && "sender" }, value || "nothing"),
+    same && make("b", {}, same),
+    make("span", { class: "means" }, means),
+    wrong && failed(wrong),
+    ...bits.map(bitOf));
 }
 
+const bitOf = ({ name, bits, means }) =>
+  make("span", { class: "bit", "data-bit": name }, make("code", {}, bits), ` ${name}: ${means}`);
 const failed = (sentence) => make("span", { class: "failed" }, sentence);
 
 function linksOf({ links }) {
   if (!links.length) return [];
-  const targets = links.map(({ context }) => linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`));
-  return [make("h4", {}, "Links to"), listOf(targets)];
+  const words = ({ span_id, trace_id }) => `span ${bare(span_id)} of trace ${bare(trace_id)}`;
+  return [make("h4", {}, "Links to"), listOf(links.map(({ context }) => linkTo(context, words(context))))];
 }
 
 // A link stands on the span that it leads from: each status check is asked whether it leads to this order.
 async function drawPolls(order, isStillShown) {
   const checks = (await getTraces()).filter(({ first }) => first.name === "POST /status");
-  const traces = await Promise.all(checks.map(({ trace_id }) => getTrace(trace_id)));
+  const traces = await Promise.all(checks.map(({ trace_id }) => getTrace(trace_id).catch(() => ({ spans: [] }))));
   const isLinked = ({ links }) => links.some(({ context }) => context.span_id === order.context.span_id);
   const linked = traces.flatMap(({ spans }) => spans).filter(isLinked);
+  const words = ({ name, start_time }) => `${name} at ${new Date(start_time).toLocaleTimeString()}`;
   if (!linked.length || !isStillShown()) return;
-  const sources = linked.map((span) => linkTo(span.context, `${span.name} at ${new Date(span.start_time).toLocaleTimeString()}`));
-  fill("links", [make("h4", {}, "Linked from"), listOf(sources)]);
+  fill("links", [make("h4", {}, "Linked from"), listOf(linked.map((span) => linkTo(span.context, words(span))))]);
 }
 
 function attributesOf({ attributes, events, kind }, first) {
@@ -115,8 +121,11 @@ async function drawCode({ attributes }, isStillShown) {
   const number = attributes["code.line.number"];
   say("code-title", `${attributes["code.function.name"]}: ${file}, line ${number}`);
   const lines = functionAround(await getSource(file), number);
-  if (isStillShown()) fill("code", lines.map((line) => codeLine(line, line.number === number)));
+  if (!isStillShown()) return;
+  fill("code", lines.length ? lines.map((line) => codeLine(line, line.number === number)) : [NO_CODE]);
 }
+
+const NO_CODE = "This shop does not have the code that started this span.";
 
 const codeLine = ({ number, text, isComment }, isMarked) => make("span", {
   "data-line": number,

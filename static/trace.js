@@ -18,7 +18,7 @@ export function follow(serverTiming) {
   if (!id) return close("The answer to this order names no trace: it has no Server-Timing header.");
   history.pushState(null, "", `#${id}`);
   if (parseInt(flags, 16) & 1) open(id);
-  else close(`This order was not sampled, as its flags (${flags}) say: no span of it was kept. Order again, or sample more.`);
+  else close(`This order was not sampled (flags ${flags}): no span of it was kept. OTEL_TRACES_SAMPLER decides.`);
 }
 
 // The address says what to show. It changes with links, the Back button, and by hand.
@@ -62,7 +62,7 @@ async function read(mine) {
   if (shown !== mine) return false;
   const isFirst = mine.spans.length === 0;
   mine.spans = spans;
-  mine.clock ??= extent(spans).last - now();
+  mine.clock ??= extent(spans).last - now(); // what to add to now() for the shop's time
   say("trace-note", missing ?? "");
   byId("waterfall").hidden = spans.length === 0;
   if (isFirst && mine.selected) focusOn(mine.selected);
@@ -87,7 +87,7 @@ function draw() {
 
 const visibleRows = () => rows(shown.spans, (key, byDefault) => shown.opened.get(key) ?? byDefault);
 
-// From when to when: the whole trace, or one span. While a span is open, this clock says how late it is for the shop.
+// Where the time axis begins, and how long it is: for the whole trace, until now if a span is open, or for one span.
 function axis(span) {
   const { first, last } = extent(shown.spans);
   const isOpen = shown.spans.some(({ end_time }) => end_time === null);
@@ -122,11 +122,12 @@ function toggle(row) {
 function clicked({ target }) {
   const key = target.closest("[data-key]")?.dataset.key;
   const row = visibleRows().find((each) => each.key === key);
-  if (row) choose(row, target.matches(".twisty"));
+  if (row && target.matches("[aria-expanded] .twisty")) toggle(row);
+  else if (row) choose(row);
 }
 
-function choose(row, isToggle) {
-  if (row.type === "more" || isToggle) return toggle(row);
+function choose(row) {
+  if (row.type === "more") return toggle(row);
   if (row.key !== shown.selected) history.pushState(null, "", `#${shown.id}/${row.key}`);
   select(row.key);
   byId("span-title").scrollIntoView({ block: "nearest" });

@@ -3,6 +3,8 @@
 import { byId, make, set } from "./page.js";
 import { inWords, tickStep } from "./rows.js";
 
+const COLOURS = 6; // of services, in style.css
+
 const drawn = new Map(); // key of a row -> { element, facts }
 
 // `at` is the key of the row that the Tab key leads to, `selected` that of the row whose details are shown.
@@ -11,7 +13,8 @@ export function drawRows(rows, services, at, selected) {
   for (const key of [...drawn.keys()].filter((key) => !keys.has(key))) forget(key);
   let next = byId("rows").firstElementChild;
   for (const row of rows) {
-    const element = drawRow(row, { service: services.indexOf(row.service), isTabStop: row.key === at, isSelected: row.key === selected });
+    const service = services.indexOf(row.service) % COLOURS;
+    const element = drawRow(row, { service, isTabStop: row.key === at, isSelected: row.key === selected });
     if (element === next) next = next.nextElementSibling;
     else byId("rows").insertBefore(element, next);
   }
@@ -45,7 +48,7 @@ const rowAttributes = (row, { service, isTabStop, isSelected }) => ({
   "data-key": row.key,
   "data-span-id": row.type === "span" ? row.key : null,
   "data-hop": row.client ?? null,
-  "data-service": service < 0 ? null : service % 6,
+  "data-service": service < 0 ? null : service,
   "data-error": row.error ? "" : null,
   "data-open": row.end === null ? "" : null,
 });
@@ -62,7 +65,8 @@ function spanCells(row) {
 }
 
 function moreCells(row) {
-  return [cell("name", twisty(), make("span", { class: "label" }, `${row.count} more like this ${row.name}`)), ...timeCells(row)];
+  const label = make("span", { class: "label" }, `${row.count} more like this ${row.name}`);
+  return [cell("name", twisty(), label), ...timeCells(row)];
 }
 
 function hopCells(row) {
@@ -93,8 +97,8 @@ function timeCells({ start, end }) {
   return [cell("took", end === null ? "open" : inWords(end - start)), time];
 }
 
-// The time from `from` on, `total` long, all in microseconds. The bars know when they start and how long they are, and CSS
-// divides by --total: while a trace grows, only this one number changes.
+// The time from `from` on, `total` long, all in microseconds. A bar knows when it starts and how long it is, and CSS
+// divides that by --total: while a trace grows, only this one number changes.
 export function drawAxis(from, total) {
   const step = tickStep(total);
   const values = { "--from": from, "--total": total, "--step": step };
@@ -108,5 +112,6 @@ export function drawAxis(from, total) {
 }
 
 export function drawServices(services) {
-  byId("services").replaceChildren(...services.map((name, index) => make("li", { "data-service": index % 6 }, name)));
+  byId("services").replaceChildren(...services.map((name, index) =>
+    make("li", { "data-service": index % COLOURS }, name)));
 }
