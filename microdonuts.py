@@ -131,7 +131,7 @@ def otlp():
 
 # SimpleSpanProcessor exports each span as it ends, in the thread that ends it: in order, at once, and none is lost.
 EXPORTERS = {"": lambda: SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line)),
-             "console": lambda: SimpleSpanProcessor(ConsoleSpanExporter()), "otlp": otlp, "none": SpanProcessor}
+             "console": lambda: SimpleSpanProcessor(ConsoleSpanExporter()), "otlp": otlp, "none": None}
 
 
 def chosen(variable, value, choices, default):
@@ -154,7 +154,7 @@ def set_up_tracing(store):
     if resource.attributes["service.name"].startswith("unknown_service"):  # neither variable gave one
         resource = resource.merge(Resource({"service.name": "microdonuts"}))
     provider = TracerProvider(resource=resource)
-    for processor in [CodeLocation(), store, *(make() for make in exporters)]:
+    for processor in [CodeLocation(), store, *(make() for make in filter(None, exporters))]:
         provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     return provider
