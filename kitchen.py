@@ -10,7 +10,6 @@ import base64
 import collections
 import contextlib
 import json
-import math
 import os
 import queue
 import re
@@ -57,7 +56,7 @@ WIRE_HEADERS = {"traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x
 # HTTP spans, notes on http.request.method and url.query: case-sensitive. AWSAccessKeyId and Signature are v1.40.0's.
 KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
                  or "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY").split(",")
-SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|(X-(Amz|Goog)-)?Signature|X-Amz-(Credential|Security-Token)|sig)=[^&#]*")
+SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|sig|(X-(Amz|Goog)-)?Signature|X-Amz-(Credential|Security-Token))=[^&]*")
 
 
 def redact(query):
@@ -129,8 +128,8 @@ class Kitchen:
         self.fry_seconds = fry_seconds
         self.donuts = collections.deque()  # all that are remembered, oldest first
         self.orders = collections.defaultdict(collections.deque)  # the same by order id
-        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last
-        self.free_at = 0.0  # when the donut in the fryer will be ready (time.monotonic)
+        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last ...
+        self.free_at = 0.0  # ... which will be ready at this time.monotonic()
         self.lock = threading.Lock()
         self.queue, self.closing = queue.SimpleQueue(), False
         self.fryer = threading.Thread(target=self.fry_all, daemon=True)
@@ -222,25 +221,25 @@ class KeptConnections(urllib.request.HTTPHandler):
         # BLOCK 3: the peer that was really reached
         address, port = connection.sock.getpeername()[:2]
         trace.get_current_span().set_attributes({"network.peer.address": address, "network.peer.port": port})
-        response = connection.getresponse()
-        response.connection = connection
-        return response
+        return connection.getresponse()
 
     def take(self):
-        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used."""
+        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used. Nor is
+        one that the kitchen may just be about to close: half of Handler.timeout, in microdonuts.py, is old enough."""
         with contextlib.suppress(IndexError):
             while True:
                 connection, poll = self.idle.pop(), select.poll()
                 poll.register(connection.sock, select.POLLIN)
-                if not poll.poll(0):
+                if time.monotonic() - connection.idle_since < 5 and not poll.poll(0):
                     return connection
                 connection.close()
 
-    def keep(self, response):
-        """Keep the connection of a response that was read to its end, unless the kitchen will close it."""
+    def keep(self, connection, response):
+        """Keep a connection whose response was read to its end, unless the kitchen will close it."""
         response.close()
         if not response.will_close:
-            self.idle.append(response.connection)
+            connection.idle_since = time.monotonic()
+            self.idle.append(connection)
 
 
 class KitchenClient:
@@ -251,10 +250,8 @@ class KitchenClient:
         userinfo, at, authority = parts.netloc.rpartition("@")
         self.url, self.host, self.port = f"http://{authority}", parts.hostname, parts.port or 80
         self.shown_url = f"http://REDACTED:REDACTED@{authority}" if at else self.url
-        self.headers = {"Content-Type": "application/json"}
-        if at:
-            credentials = base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()
-            self.headers["Authorization"] = f"Basic {credentials}"  # RFC 7617 2
+        credentials = f"Basic {base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()}"  # RFC 7617 2
+        self.headers = {"Content-Type": "application/json", **({"Authorization": credentials} if at else {})}
         self.connections = KeptConnections()
         # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
         self.opener = urllib.request.OpenerDirector()
@@ -284,7 +281,8 @@ class KitchenClient:
             sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
             raise Refusal(504 if is_late else 502, sentence) from error
         if response.status == 503:
-            headers = {"Retry-After": response.headers.get("Retry-After", "10")}
+            seconds = response.headers.get("Retry-After", "")
+            headers = {"Retry-After": seconds if seconds.isdigit() else "10"}
             raise Refusal(503, "The kitchen is full: try again later.", headers)
         try:
             return read_json(data if response.status == 200 else b"")
@@ -297,8 +295,7 @@ class KitchenClient:
     def exchange(self, request, deadline):
         """Send a request and read its answer: (response, body), with a CLIENT span that lasts until the last byte.
         # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span ends before
-        # the body is read, and has no server.address, server.port or network.peer.*.
-        """
+        # the body is read, and has no server.address, server.port or network.peer.*."""
         attributes = {"http.request.method": request.method, "url.full": self.shown_url + redact(request.selector),
                       "server.address": self.host, "server.port": self.port}
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
@@ -312,9 +309,9 @@ class KitchenClient:
             if response.status >= 400:  # HTTP spans, Status: to a client that is an error, and says enough
                 span.set_attribute("error.type", str(response.status))
                 span.set_status(StatusCode.ERROR)
-            return response, self.read(response, deadline)
+            return response, self.read(request, response, deadline)
 
-    def read(self, response, deadline):
+    def read(self, request, response, deadline):
         """The body of a response, read to its end; its connection is then free for the next request."""
         data = b""
         while chunk := response.read1(65_536):
@@ -323,13 +320,13 @@ class KitchenClient:
                 raise TimeoutError("the answer takes too long")
         if response.length:
             raise IncompleteRead(data, response.length)
-        self.connections.keep(response)
+        self.connections.keep(request.connection, response)
         return data
 
 
 def is_donut(item):
     return (isinstance(item, dict) and item.get("status") in STATES and type(item.get("ready_in")) in (int, float)
-            and 0 <= item["ready_in"] < math.inf)
+            and 0 <= item["ready_in"] < float("inf"))
 
 
 # BLOCK 5: what travels in the headers
@@ -414,24 +411,27 @@ class B3(TextMapPropagator):
 
     def extract(self, carrier, context=None, getter=default_getter):
         context = Context() if context is None else context
-        trace_id, span_id, state = self.read(lambda name: (getter.get(carrier, name) or [""])[0].strip(" \t"))
+        lines = {name: getter.get(carrier, name) or [""] for name in self.fields}
+        trace_id, span_id, state = self.read({name: lines[name][0].split(",")[0].strip(" \t") for name in lines})
         if state == "0" and not trace_id and not span_id:  # "deny" alone: the trace begins here, and is not sampled
             trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
-        if not B3_SINGLE.fullmatch(f"{trace_id}-{span_id}"):
+        if state == "d":
+            context = set_value(B3_DEBUG, True, context)
+        match = B3_SINGLE.fullmatch(f"{trace_id}-{span_id}")
+        if not match or match[3]:  # zeros or malformed, or two ids that only together look well-formed
             return context
         flags = TraceFlags(state != "0")  # an absent state is "defer": it is ours to decide, and we sample
         span_context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
-        context = set_value(B3_DEBUG, state == "d", context)
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
-    def read(self, header):
-        """(trace id, span id, sampling state), each "" where it is absent; header(name) gives the first such line."""
-        if header("b3") in ("0", "1", "d"):
-            return "", "", header("b3")
-        if match := B3_SINGLE.fullmatch(header("b3")):
+    def read(self, first):
+        """(trace id, span id, sampling state), "" where absent, of the first value of each header."""
+        if first["b3"] in ("0", "1", "d"):
+            return "", "", first["b3"]
+        if match := B3_SINGLE.fullmatch(first["b3"]):
             return match[1], match[2], match[3] or ""
-        state = {"true": "1", "false": "0"}.get(header("x-b3-sampled"), header("x-b3-sampled"))
-        return header("x-b3-traceid"), header("x-b3-spanid"), "d" if header("x-b3-flags") == "1" else state
+        state = {"true": "1", "false": "0"}.get(first["x-b3-sampled"], first["x-b3-sampled"])
+        return first["x-b3-traceid"], first["x-b3-spanid"], "d" if first["x-b3-flags"] == "1" else state
 
     def inject(self, carrier, context=None, setter=default_setter):
         span = trace.get_current_span(context).get_span_context()

@@ -8,7 +8,6 @@ import base64
 import collections
 import contextlib
 import json
-import math
 import queue
 import select
 import threading
@@ -54,8 +53,8 @@ class Kitchen:
         self.fry_seconds = fry_seconds
         self.donuts = collections.deque()  # all that are remembered, oldest first
         self.orders = collections.defaultdict(collections.deque)  # the same by order id
-        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last
-        self.free_at = 0.0  # when the donut in the fryer will be ready (time.monotonic)
+        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last ...
+        self.free_at = 0.0  # ... which will be ready at this time.monotonic()
         self.lock = threading.Lock()
         self.queue, self.closing = queue.SimpleQueue(), False
         self.fryer = threading.Thread(target=self.fry_all, daemon=True)
@@ -133,25 +132,25 @@ class KeptConnections(urllib.request.HTTPHandler):
         connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
         connection.sock.settimeout(request.timeout)
         # BLOCK 3: the peer that was really reached
-        response = connection.getresponse()
-        response.connection = connection
-        return response
+        return connection.getresponse()
 
     def take(self):
-        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used."""
+        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used. Nor is
+        one that the kitchen may just be about to close: half of Handler.timeout, in microdonuts.py, is old enough."""
         with contextlib.suppress(IndexError):
             while True:
                 connection, poll = self.idle.pop(), select.poll()
                 poll.register(connection.sock, select.POLLIN)
-                if not poll.poll(0):
+                if time.monotonic() - connection.idle_since < 5 and not poll.poll(0):
                     return connection
                 connection.close()
 
-    def keep(self, response):
-        """Keep the connection of a response that was read to its end, unless the kitchen will close it."""
+    def keep(self, connection, response):
+        """Keep a connection whose response was read to its end, unless the kitchen will close it."""
         response.close()
         if not response.will_close:
-            self.idle.append(response.connection)
+            connection.idle_since = time.monotonic()
+            self.idle.append(connection)
 
 
 class KitchenClient:
@@ -161,10 +160,8 @@ class KitchenClient:
         parts = urllib.parse.urlsplit(url)
         userinfo, at, authority = parts.netloc.rpartition("@")
         self.url, self.host, self.port = f"http://{authority}", parts.hostname, parts.port or 80
-        self.headers = {"Content-Type": "application/json"}
-        if at:
-            credentials = base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()
-            self.headers["Authorization"] = f"Basic {credentials}"  # RFC 7617 2
+        credentials = f"Basic {base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()}"  # RFC 7617 2
+        self.headers = {"Content-Type": "application/json", **({"Authorization": credentials} if at else {})}
         self.connections = KeptConnections()
         # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
         self.opener = urllib.request.OpenerDirector()
@@ -194,7 +191,8 @@ class KitchenClient:
             sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
             raise Refusal(504 if is_late else 502, sentence) from error
         if response.status == 503:
-            headers = {"Retry-After": response.headers.get("Retry-After", "10")}
+            seconds = response.headers.get("Retry-After", "")
+            headers = {"Retry-After": seconds if seconds.isdigit() else "10"}
             raise Refusal(503, "The kitchen is full: try again later.", headers)
         try:
             return read_json(data if response.status == 200 else b"")
@@ -207,9 +205,9 @@ class KitchenClient:
     def exchange(self, request, deadline):
         """Send a request and read its answer: (response, body)."""
         response = self.opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-        return response, self.read(response, deadline)
+        return response, self.read(request, response, deadline)
 
-    def read(self, response, deadline):
+    def read(self, request, response, deadline):
         """The body of a response, read to its end; its connection is then free for the next request."""
         data = b""
         while chunk := response.read1(65_536):
@@ -218,13 +216,13 @@ class KitchenClient:
                 raise TimeoutError("the answer takes too long")
         if response.length:
             raise IncompleteRead(data, response.length)
-        self.connections.keep(response)
+        self.connections.keep(request.connection, response)
         return data
 
 
 def is_donut(item):
     return (isinstance(item, dict) and item.get("status") in STATES and type(item.get("ready_in")) in (int, float)
-            and 0 <= item["ready_in"] < math.inf)
+            and 0 <= item["ready_in"] < float("inf"))
 
 
 # BLOCK 5: what travels in the headers

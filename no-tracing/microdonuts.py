@@ -7,6 +7,7 @@ before tracing: each "# BLOCK" is a place where README.md's walkthrough adds som
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import math
@@ -17,12 +18,10 @@ import socket
 import sys
 import threading
 import time
-import traceback
 import uuid
-from http import HTTPStatus
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 # BLOCK 0: OpenTelemetry's API and SDK
 
@@ -39,13 +38,8 @@ MAX_DONUTS = 100  # in one order
 MAX_BODY = 65_536  # bytes
 
 
-class Answer(NamedTuple):
-    """What goes back to the client; `error` is the exception behind a 500 that nobody foresaw."""
-
-    status: int
-    body: bytes
-    headers: dict
-    error: Exception | None = None
+# What goes back to the client; `error` is the exception behind a 500 that nobody foresaw.
+Answer = collections.namedtuple("Answer", "status body headers error", defaults=[None])
 
 
 def in_json(value, status=200, headers=None, error=None):
@@ -85,18 +79,16 @@ def check_basket(items):
 
 # BLOCK 2: the spans of an order and of a status check
 
-KITCHEN_SECONDS = 10  # how long one order or status check may wait for the kitchen in all
 
 
 def order(request, client):
     """POST /order {"donuts": [{"flavor", "quantity"}, ...]}: fry them, one kitchen call for each donut."""
-    flavors = check_basket(request.json().get("donuts"))
+    flavors = check_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    return in_json(place(order_id, flavors, client))
+    return in_json(place(order_id, flavors, client, request.deadline))
 
 
-def place(order_id, flavors, client):
-    deadline = time.monotonic() + KITCHEN_SECONDS
+def place(order_id, flavors, client, deadline):
     taken = 0
     try:
         for flavor in flavors:
@@ -104,15 +96,14 @@ def place(order_id, flavors, client):
             taken += 1
         return summary(order_id, client.get_donuts(order_id, deadline))
     except Refusal as refusal:
-        status = 502 if refusal.status == 404 else refusal.status  # not the visitor's mistake
         sentence = f"Order {order_id} failed with {taken} of {len(flavors)} donuts taken. {refusal}"
-        raise Refusal(status, sentence, refusal.headers) from refusal
+        raise Refusal(max(502, refusal.status), sentence, refusal.headers) from refusal  # 404: the kitchen's mistake
 
 
 def status(request, client):
     """POST /status {"order_id"}: how far an order is."""
-    order_id = check_order_id(request.json().get("order_id"))
-    return in_json(summary(order_id, client.get_donuts(order_id, time.monotonic() + KITCHEN_SECONDS)))
+    order_id = check_order_id(request.fields.get("order_id"))
+    return in_json(summary(order_id, client.get_donuts(order_id, request.deadline)))
 
 
 def summary(order_id, donuts):
@@ -129,9 +120,8 @@ def summary(order_id, donuts):
 
 def add_donuts(request, kitchen):
     """POST /kitchen/add_donuts {"order_id", "flavor", "quantity": 1}: how many donuts of that order there are now."""
-    fields = request.json()
-    order_id = check_order_id(fields.get("order_id"))
-    flavor, quantity = check_donut(fields, default_quantity=1)
+    order_id = check_order_id(request.fields.get("order_id"))
+    flavor, quantity = check_donut(request.fields, default_quantity=1)
     return in_json({"order_id": order_id, "donuts": kitchen.add(order_id, flavor, quantity)})
 
 
@@ -181,7 +171,9 @@ ROUTES = {
 
 # HTTP, as far as http.server leaves it to us. Sections are of RFC 9110 (semantics) and RFC 9112 (HTTP/1.1).
 
-REQUEST_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[0-9]")  # RFC 9112 3
+TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2
+# RFC 9112 2.2, 3, 5: perhaps an empty line, the request line, the headers, an empty line; a line may end in LF alone.
+HEAD = re.compile(rf"(?:\r?\n)?({TOKEN}) ([!-~]+) (HTTP/[0-9]\.[0-9])\r?\n((?:{TOKEN}:[^\r\n\0]*\r?\n)*)\r?\n")
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{0,5}))?")  # RFC 9110 7.2
 
 
@@ -192,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds without a byte from the client, or without it taking one
 
     def handle_one_request(self):
-        """Read a request and answer it, whatever its method: http.server's own looks for do_GET, do_POST, ..."""
+        """Read a request and answer it, whatever its method; http.server's own looks for a do_GET, a do_POST, ..."""
         self.command, self.close_connection, is_read = None, True, False
         with contextlib.suppress(OSError):  # it said nothing for too long, or is gone; only reading stands in here
             is_read = self.rfile.peek(1) and self.read_head()
@@ -200,38 +192,44 @@ class Handler(BaseHTTPRequestHandler):
             self.respond()
 
     def read_head(self):
+        """Whether request line and headers came; if not, the refusal has been sent, and there is no span for it."""
+        head = line = ""
         try:
-            self.raw_requestline = self.rfile.readline(MAX_BODY)
-            if len(self.raw_requestline) == MAX_BODY:
-                return self.send_error(414)
-            return self.parse_request()
+            while not head.endswith(("\r\n\r\n", "\n\n")):
+                line = self.rfile.readline(MAX_BODY).decode("latin-1")
+                head += line
+                if not line or len(head) >= MAX_BODY:
+                    return self.refuse(400 if not line else 414 if head == line else 431)
         except TimeoutError:
-            return self.send_error(408)
+            return self.refuse(408)
+        match = HEAD.fullmatch(head)
+        if not match or match[3] < "HTTP/1" or match[3] > "HTTP/2":
+            return self.refuse(505 if match else 400)
+        self.command, self.target, self.request_version, lines = match.groups()
+        self.headers = HTTPMessage()
+        for name, value in re.findall(r"([^:]+):[ \t]*(.*?)[ \t]*\r?\n", lines):
+            self.headers[name] = value  # adds: a repeated header stays repeated
+        return True
 
-    def send_error(self, code, message=None, explain=None):
-        """http.server's refusal of what it cannot parse, and ours; there is no span for it."""
-        self.close_connection = True
+    def refuse(self, status):
         sentence = "This is not an HTTP/1.1 request that can be answered: check its first line and its headers."
-        self.write(in_json({"error": sentence}, code))
+        self.write(in_json({"error": sentence}, status))
 
     def respond(self):
-        has_bad_header = self.headers.get_payload() or re.search(r"[\0\r\n]", "".join(self.headers.values()))
-        if has_bad_header or not REQUEST_LINE.fullmatch(self.requestline):  # RFC 9112 3, 5.1, 5.2
-            return self.send_error(400)
         self.read_target()
         self.unread = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
         answer = self.serve()
-        self.close_connection |= self.unread or self.server.closing or self.request_version == "HTTP/1.0"
+        is_last = "close" in self.headers.get("Connection", "").lower() or self.request_version == "HTTP/1.0"
+        self.close_connection = is_last or self.unread or self.server.closing
         self.write(answer)
 
     def read_target(self):
         """What was asked for, as it was sent: host, path, query, and the route that it matches."""
-        target = self.requestline.split(" ")[1]  # not self.path, in which http.server folds leading slashes
-        absolute = re.fullmatch(r"(?i:http)://([^/?]*)(.*)", target)  # RFC 9112 3.2.2: it wins over Host
+        absolute = re.fullmatch(r"(?i:http)://([^/?]*)(.*)", self.target)  # RFC 9112 3.2.2: it wins over Host
         hosts = self.headers.get_all("Host", [""])
-        self.authority, target = absolute.groups() if absolute else (hosts[0] if len(hosts) == 1 else "", target)
-        self.path, _, self.query = target.partition("?")
-        folder = self.path[:self.path.rfind("/") + 1]
+        self.authority, target = absolute.groups() if absolute else (hosts[0] if len(hosts) == 1 else "", self.target)
+        path, _, self.query = target.partition("?")
+        self.path, folder = path or "/", path[:path.rfind("/") + 1]
         self.route = self.path if self.path in ROUTES else folder if folder in ROUTES and folder != "/" else None
 
     # BLOCK 4: the SERVER span, and what it extracts
@@ -243,15 +241,15 @@ class Handler(BaseHTTPRequestHandler):
         """The Answer to this request: the endpoint's, a refusal, or 500."""
         try:
             self.check()
-            _, endpoint, holds = ROUTES[self.route]
-            with self.server.desk if self.route == "/order" else contextlib.nullcontext():
-                if self.server.closing and self.route == "/order":
-                    raise Refusal(503, "The shop is closing: order again when it is open.", {"Retry-After": "10"})
+            method, endpoint, holds = ROUTES[self.route]
+            self.fields = self.json() if method == "POST" else {}
+            self.deadline = time.monotonic() + KITCHEN_SECONDS
+            with self.server.desk(self) if self.route in DESKS else contextlib.nullcontext():
                 return endpoint(self, getattr(self.server, holds))
         except Refusal as refusal:
             return in_json({"error": str(refusal)}, refusal.status, refusal.headers)
         except Exception as error:
-            traceback.print_exc()
+            self.server.handle_error(self.request, self.client_address)  # prints it
             return in_json({"error": "The shop made a mistake: look at its terminal."}, 500, error=error)
 
     def check(self):
@@ -298,27 +296,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def write(self, answer):
         """Send an answer in one piece: two small sends meet Nagle's algorithm and the delayed ACK, 40 ms."""
-        headers = {"Date": self.date_time_string(), **answer.headers, "Content-Length": len(answer.body)}
-        if self.close_connection:
-            headers["Connection"] = "close"
+        headers = {"Date": self.date_time_string(), **answer.headers, "Content-Length": len(answer.body),
+                   **({"Connection": "close"} if self.close_connection else {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{head}\r\n"
+        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n{head}\r\n"
         try:
             self.wfile.write(head.encode("latin-1") + (b"" if self.command == "HEAD" else answer.body))
-            if self.close_connection:
-                self.linger()
         except OSError as error:
-            self.close_connection = True
             self.log_message("hung up before its answer, %d (%s)", answer.status, type(error).__name__)
-
-    def linger(self):
-        """RFC 9112 9.6: to close with bytes unread would reset the connection, and lose the answer with it."""
-        self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(1)
-        until = time.monotonic() + 2
-        with contextlib.suppress(OSError):
-            while self.connection.recv(65_536) and time.monotonic() < until:
-                pass
 
 
 def host_and_port(authority):
@@ -329,7 +314,8 @@ def host_and_port(authority):
 
 # The server, and main
 
-ORDERS_AT_ONCE = 8
+KITCHEN_SECONDS = 10  # how long one order or status check may wait for the desk and the kitchen in all
+DESKS = {"/order": 8, "/status": 512}  # how many are served at once; others wait
 
 
 class Server(ThreadingHTTPServer):
@@ -343,26 +329,47 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, arguments):
         super().__init__((arguments.host, arguments.port), Handler)
-        host, port = self.server_address
-        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        self.url = "http://{}:{}".format(*self.server_address).replace("//0.0.0.0", "//127.0.0.1")
         self.kitchen, self.client = Kitchen(arguments.fry_seconds), KitchenClient(arguments.kitchen or self.url)
         self.static, self.sources = STATIC, SOURCES
-        self.connections, self.closing, self.desk = set(), False, threading.Semaphore(ORDERS_AT_ONCE)
+        self.connections, self.closing = set(), False
+        self.desks = {route: threading.Semaphore(places) for route, places in DESKS.items()}
 
     def process_request(self, request, client_address):
         self.connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request):
+        """RFC 9112 9.6: to close with bytes unread would reset the connection, and lose the answer with it."""
+        until = time.monotonic() + 1
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_WR)
+            request.settimeout(1)
+            while request.recv(65_536) and time.monotonic() < until:
+                pass
         self.connections.discard(request)
         super().shutdown_request(request)
 
+    @contextlib.contextmanager
+    def desk(self, request):
+        """A place at the desk for an order or a status check, within its deadline, and none once the shop closes."""
+        desk, later = self.desks[request.route], {"Retry-After": "10"}
+        if not desk.acquire(timeout=max(0, request.deadline - time.monotonic())):
+            raise Refusal(503, "Too many orders at once: try again later.", later)
+        try:
+            if self.closing:
+                raise Refusal(503, "The shop is closing: order again when it is open.", later)
+            yield
+        finally:
+            desk.release()
+
     def close(self):
-        """Take no new order, answer those under way (they still call this server), then close all."""
-        self.closing = True
-        for _ in range(ORDERS_AT_ONCE):
-            self.desk.acquire(timeout=KITCHEN_SECONDS)
-        self.desk.release(ORDERS_AT_ONCE)
+        """Let nobody new to the desks, answer those who are there (they still call this server), then close all."""
+        self.closing, until = True, time.monotonic() + KITCHEN_SECONDS
+        for route, places in DESKS.items():
+            for _ in range(places):
+                self.desks[route].acquire(timeout=max(0, until - time.monotonic()))
+            self.desks[route].release(places)
         self.shutdown()
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
@@ -372,8 +379,8 @@ class Server(ThreadingHTTPServer):
 
 
 def kitchen_url(text):
-    scheme, _, rest = text.rstrip("/").partition("://")
-    if scheme != "http" or not host_and_port(rest.rpartition("@")[2]):
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not host_and_port(parts.netloc.rpartition("@")[2]) or parts.path.strip("/"):
         raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
     return text
 
@@ -399,18 +406,19 @@ def read_arguments():
 
 def main():
     arguments = read_arguments()
-    # BLOCK 5: tracing begins
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
     try:
+        # BLOCK 5: tracing begins
         server = Server(arguments)
     except (OSError, OverflowError) as error:
         stop(f"cannot listen on {arguments.host} port {arguments.port} ({error}): choose another --host or --port")
+    except ValueError as error:
+        stop(f"a setting cannot be used: {error}")
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print(f"MicroDonuts is open: {server.url}/ (Ctrl-C closes it)", file=sys.stderr)
     signal.sigwait(signals)
-    for number in signals:
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # a second one ends the program at once
     server.close()
     # BLOCK 6: tracing ends

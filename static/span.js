@@ -102,12 +102,12 @@ async function drawPolls(order, isStillShown) {
   fill("links", [make("h4", {}, "Linked from"), listOf(linked.map((span) => linkTo(span.context, words(span))))]);
 }
 
-function attributesOf({ attributes, events, kind }, first) {
-  const inEvents = events.map((event) => ({
+function attributesOf(span, first) {
+  const inEvents = span.events.map((event) => ({
     title: `Event: ${event.name}, ${after(event.timestamp, first)}`,
     attributes: Object.entries(event.attributes).map(([name, value]) => ({ name, value, level: null })),
   }));
-  return [...inEvents, ...grouped(attributes, kind.replace("SpanKind.", ""))].map(groupOf);
+  return [...inEvents, ...grouped(span.attributes, kindOf(span))].map(groupOf);
 }
 
 function groupOf({ title, attributes }) {

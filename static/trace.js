@@ -8,7 +8,7 @@ import { drawSpan } from "./span.js";
 import { drawAxis, drawRows, drawServices, rowElement } from "./waterfall.js";
 
 const POLL_MS = 1000;
-const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}(?:\/hop)?))?$/; // #<trace id>/<span id>, the key of a row
+const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}(?:\/hop)?))?$/; // #<trace id>/<key of a row>
 
 let shown = null; // the trace on the page: { id, spans, selected, at, opened, isZoomed, clock }
 
