@@ -157,9 +157,9 @@ def tree(spans, parent_id=None, indent=""):
 
 
 def start(kitchen_url=None, fry_seconds=0, host="127.0.0.1"):
-    """A shop in this process; its spans go to `spans`."""
+    """A shop in this process; its spans go to `spans`, and to the one store that the page reads."""
     arguments = argparse.Namespace(host=host, port=0, kitchen=kitchen_url, fry_seconds=fry_seconds)
-    server = microdonuts.Server(arguments, microdonuts.SpanStore())
+    server = microdonuts.Server(arguments, STORE)
     threading.Thread(target=server.serve_forever, args=(0.01,)).start()
     return server
 
@@ -1927,3 +1927,324 @@ def test_the_static_files_are_those_of_the_folder_and_links_are_not_followed(tmp
             reply = ask(shop.url, "GET", f"/static/{name}")
             assert (reply.status, reply.body) == (200, (HERE / "static" / name).read_bytes())
         assert ask(shop.url, "GET", "/static/link.css").status == 404
+
+
+# ---------------------------------------------------------------- the trace on the page
+
+
+def trace_of(page, url):
+    """The trace that the page shows, as the shop's read-out has it, once it is whole and drawn."""
+    trace_id = until(lambda: page.run("return location.hash")[1:33], "a trace in the address")
+
+    def whole():
+        spans = ask(url, "GET", f"/traces/{trace_id}").body["spans"]
+        drawn = page.all("#rows [data-span-id]")
+        return len(drawn) == len(spans) and all(span["end_time"] for span in spans) \
+            and not page.all("#rows [data-open]") and spans
+
+    return trace_id, until(whole, "the whole trace")
+
+
+def drawn_rows(page):
+    """What the rows say: (level, span id or the CLIENT's id and "hop", text)."""
+    return page.run("""return [...document.querySelectorAll("#rows [role=row]")].map((row) => [
+        Number(row.ariaLevel), row.dataset.spanId ?? row.dataset.hop + "/hop", row.textContent])""")
+
+
+def in_call_order(spans, parent_id=None, level=1):
+    """[(level, span id), ...] of the SDK's JSON spans: the tree that the page must show."""
+    known = {span["context"]["span_id"] for span in spans}
+    found = []
+    for span in sorted(spans, key=lambda span: span["start_time"]):
+        if (span["parent_id"] if span["parent_id"] in known else None) == parent_id:
+            found += [(level, span["context"]["span_id"][2:]),
+                      *in_call_order(spans, span["context"]["span_id"], level + 1)]
+    return found
+
+
+@browser_test
+def test_the_trace_of_the_order_just_placed_is_drawn_as_the_tree_it_is(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed", "jelly")
+    trace_id, spans = trace_of(page, slow_shop.url)
+    grid = page.one("[role=treegrid]")
+    assert grid.accessible_name.startswith("Trace") and len(spans) == 10
+    rows = [(level, key) for level, key, _ in drawn_rows(page) if not key.endswith("/hop")]
+    assert rows == in_call_order(spans)
+    by_id = {span["context"]["span_id"][2:]: span for span in spans}
+    for _, key, text in drawn_rows(page):
+        if not key.endswith("/hop"):
+            kind = by_id[key]["kind"].removeprefix("SpanKind.")
+            assert kind in text and by_id[key]["name"] in text and re.search(r"\d (µs|ms|s)", text)
+    assert [page.text("#traces-note"), page.text("#trace-note")] == ["", ""]
+    link = page.one(f"#traces a[href='#{trace_id}']")
+    assert "10 spans" in link.text and page.problems() == []
+
+
+@browser_test
+def test_the_hop_is_the_header_that_crossed_taken_apart(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    trace_id, spans = trace_of(page, slow_shop.url)
+    clients = [span for span in spans if span["kind"] == "SpanKind.CLIENT"]
+    hops = page.all("#rows [data-hop]")
+    assert [hop.get_attribute("data-hop") for hop in hops] == [span["context"]["span_id"][2:] for span in clients]
+    for hop, client in zip(hops, clients, strict=True):
+        part = {name: hop.find_element("css selector", f"[data-part={name}]").get_attribute("textContent")
+                for name in ("version", "trace-id", "parent-id", "flags")}
+        client_id, [sent] = client["context"]["span_id"][2:], client["attributes"]["http.request.header.traceparent"]
+        for name, value in zip(part, sent.split("-"), strict=True):
+            assert value in part[name]
+        assert trace_id in part["trace-id"] and client_id in part["parent-id"]
+    hops[0].click()
+    bits = [bit.text for bit in until(lambda: page.all("#span [data-bit]"))]
+    assert any("1" in bit and "sampled" in bit for bit in bits) and any("random" in bit for bit in bits)
+    assert clients[0]["context"]["span_id"][2:] in page.text("#span .parts [data-part=parent-id]")
+
+
+@browser_test
+@pytest.mark.parametrize(("kind", "call", "function"), [
+    ("CLIENT", "propagate.inject(", "kitchen.KitchenClient.exchange"),
+    ("SERVER", "propagate.extract(", "microdonuts.Handler.serve")])
+def test_a_span_shows_the_function_that_started_it(chromium, slow_shop, kind, call, function):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    trace_id, spans = trace_of(page, slow_shop.url)
+    span = [span for span in spans if span["kind"] == f"SpanKind.{kind}"][-1]
+    page.one(f"[data-span-id='{span['context']['span_id'][2:]}']").click()
+    marked = until(lambda: page.all("#code [data-marked]"))[0]
+    line = span["attributes"]["code.line.number"]
+    source = pathlib.Path(span["attributes"]["code.file.path"]).read_text().splitlines()
+    assert marked.get_attribute("data-line") == str(line)
+    assert source[line - 1].strip() in marked.get_attribute("textContent")
+    shown = [row.get_attribute("textContent") for row in page.all("#code [data-line]")]
+    assert any(call in text for text in shown) and "def " in shown[0] and function in page.text("#code-title")
+    assert str(line) in page.text("#code-title")
+    numbers = [int(row.get_attribute("data-line")) for row in page.all("#code [data-line]")]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    for name, value in span["attributes"].items():
+        assert name in page.text("#attributes") and str(value if not isinstance(value, list) else value[0]) \
+            .replace(" ", "") in page.text("#attributes").replace(" ", "").replace("\n", "")
+    assert page.run("return location.hash") == f"#{trace_id}/{span['context']['span_id'][2:]}"
+
+
+@browser_test
+def test_the_grid_by_keyboard_alone(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    trace_of(page, slow_shop.url)
+    keys = webdriver.common.keys.Keys
+    assert len(page.all("#rows [role=row][tabindex='0']")) == 1
+
+    def press(key):
+        page.one("#rows [role=row][tabindex='0']").send_keys(key)
+        return page.all("#rows [role=row]").index(page.one("#rows [role=row][tabindex='0']"))
+
+    last = len(page.all("#rows [role=row]")) - 1
+    assert [press(key) for key in (keys.HOME, keys.ARROW_DOWN, keys.ARROW_DOWN, keys.END, keys.ARROW_UP, keys.HOME)] \
+        == [0, 1, 2, last, last - 1, 0]
+    press(keys.ENTER)
+    assert page.one("#rows [aria-selected=true]") == page.all("#rows [role=row]")[0]
+    press(keys.ARROW_LEFT)
+    assert page.all("#rows [role=row]")[0].get_attribute("aria-expanded") == "false"
+    assert len([row for row in page.all("#rows [role=row]") if row.is_displayed()]) == 1
+    press(keys.ARROW_RIGHT)
+    assert page.all("#rows [role=row]")[0].get_attribute("aria-expanded") == "true"
+    webdriver.ActionChains(chromium).send_keys(keys.TAB).perform()
+    assert not page.run("return document.getElementById('rows').contains(document.activeElement)")
+
+
+@browser_test
+def test_an_address_opens_what_it_names(chromium, slow_shop):
+    reply = ask(slow_shop.url, "POST", "/order", SAMPLE)
+    trace_id = reply.headers["Server-Timing"].split("-")[1]
+    spans = until(lambda: len(found := ask(slow_shop.url, "GET", f"/traces/{trace_id}").body["spans"]) == 10 and found)
+    client_id = [span["context"]["span_id"][2:] for span in spans if span["kind"] == "SpanKind.CLIENT"][0]
+    page = Page(chromium, f"{slow_shop.url}/#{trace_id}")
+    until(lambda: len(page.all("#rows [data-span-id]")) == 10)
+    chromium.get(f"{slow_shop.url}/#{trace_id}/{client_id}")
+    row = until(lambda: page.all(f"[data-span-id='{client_id}'][aria-selected=true]"))[0]
+    assert row.is_displayed() and "inject" in page.text("#code")
+    chromium.back()
+    until(lambda: not page.all("[aria-selected=true]"))
+    chromium.get(f"{slow_shop.url}/#{'f' * 32}")
+    until(lambda: page.text("#trace-note") == "No such trace is remembered here: it was not sampled, or it is too long "
+                                              "ago.")
+
+
+@browser_test
+def test_a_link_is_followed_from_a_status_check_to_its_order_and_back(chromium, slow_shop):
+    order = ask(slow_shop.url, "POST", "/order", SAMPLE)
+    check = ask(slow_shop.url, "POST", "/status", {"order_id": order.body["order_id"]})
+    order_trace, check_trace = (reply.headers["Server-Timing"].split("-")[1] for reply in (order, check))
+    page = Page(chromium, f"{slow_shop.url}/#{check_trace}")
+    until(lambda: [row for row in page.all("#rows [data-span-id]") if "status" in row.text])
+    [row for row in page.all("#rows [data-span-id]") if "INTERNAL" in row.text][0].click()
+    page.one("#links a").click()
+    until(lambda: page.run("return location.hash").startswith(f"#{order_trace}/"))
+    assert "order" in page.text("#span-title")
+    until(lambda: page.all(f"#links a[href^='#{check_trace}']"), "the way back")
+
+
+@browser_test
+def test_two_processes_are_two_services_on_the_page(chromium):
+    with Process("--fry-seconds", "0.1", OTEL_SERVICE_NAME="kitchen") as back:
+        with Process("--kitchen", back.url) as front:
+            page = Page(chromium, front.url)
+            page.order("glazed")
+            trace_id, spans = trace_of(page, front.url)
+            assert len(spans) == 7
+            assert [page.text("#services"), "kitchen" in page.text("#services")][1]
+            assert "microdonuts" in page.text("#services")
+            assert {row.get_attribute("data-service") for row in page.all("#rows [data-span-id]")} == {"0", "1"}
+            back.stop()
+            chromium.refresh()
+            until(lambda: "does not answer" in page.text("#trace-note"))
+            assert len(page.all("#rows [data-span-id]")) == 4
+            front.stop()
+
+
+def test_two_shops_pointed_at_each_other_do_not_ask_in_circles(provider):
+    with FakeKitchen() as fake:
+        shop = start(fake.url)
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        trace_id = reply.headers["Server-Timing"].split("-")[1]
+        ask(shop.url, "GET", f"/traces/{trace_id}?here")
+        assert len(fake.requests) == 3
+        fake.script = lambda path: FakeKitchen.answer({"error": "no such trace"}, "404 Not Found")
+        read_out = ask(shop.url, "GET", f"/traces/{trace_id}").body
+        assert fake.requests[3].startswith(f"GET /traces/{trace_id}?here ") and "traceparent" not in fake.requests[3]
+        assert len(read_out["spans"]) == 5 and read_out["missing"] is None
+        shop.close()
+
+
+@browser_test
+def test_a_broken_kitchen_is_a_trace_with_its_error(chromium, provider):
+    with Process("--kitchen", "http://127.0.0.1:1") as shop:
+        page = Page(chromium, shop.url)
+        page.order("glazed")
+        until(lambda: page.text("#error"))
+        until(lambda: page.all("#traces a"), "the list")[0].click()
+        until(lambda: len(page.all("#rows [data-error]")) == 3)
+        assert "error" in page.text("#traces a")
+        [row for row in page.all("#rows [data-span-id]") if "CLIENT" in row.text][0].click()
+        assert "ConnectionRefusedError" in until(lambda: page.text("#span")) and "exception" in page.text("#span")
+
+
+@browser_test
+def test_what_a_header_carries_is_text_and_never_markup(chromium, slow_shop):
+    evil = "<img src=x onerror=document.title='hacked'>"
+    headers = [("User-Agent", evil), ("baggage", f"a={evil}"), ("tracestate", f"a={evil}"), ("traceparent", evil)]
+    reply = ask(slow_shop.url, "GET", f"/kitchen/get_donuts?{evil.replace(' ', '%20')}", None, headers)
+    trace_id, span_id = reply.headers["Server-Timing"].split("-")[1:3]
+    page = Page(chromium, f"{slow_shop.url}/#{trace_id}/{span_id}")
+    until(lambda: evil in page.text("#attributes"))
+    assert not page.all("#trace img") and chromium.title != "hacked" and page.problems() == []
+
+
+@browser_test
+def test_a_trace_that_was_not_sampled_is_explained(chromium):
+    with Process(OTEL_TRACES_SAMPLER="always_off") as shop:
+        page = Page(chromium, shop.url)
+        until(lambda: page.text("#traces-note") == "No trace is remembered yet: order a donut, here or with curl, and "
+                                                   "look again.")
+        page.order("glazed")
+        until(lambda: page.text("#trace-note").startswith("This order was not sampled"))
+
+
+@browser_test
+def test_the_shop_before_tracing_says_where_to_begin(chromium, untraced):
+    page = Page(chromium, untraced.url)
+    sentence = "This shop is not traced yet: the walkthrough in README.md says where to begin."
+    until(lambda: page.text("#traces-note") == sentence)
+    page.order("glazed")
+    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+
+
+@browser_test
+def test_a_hundred_donuts_are_folded_and_only_rows_that_change_are_touched(chromium, provider):
+    shop = start(fry_seconds=0.05)
+    page = Page(chromium, shop.url)
+    basket = {"donuts": [{"flavor": "glazed", "quantity": 100}]}
+    trace_id = ask(shop.url, "POST", "/order", basket).headers["Server-Timing"].split("-")[1]
+    chromium.get(f"{shop.url}/#{trace_id}")
+    until(lambda: page.all("#rows .more"))
+    assert len(page.all("#rows [role=row]")) < 20
+    page.one("#rows .more").click()
+    until(lambda: len(page.all("#rows [data-span-id]")) > 200)
+    page.run("""window.batches = [];
+        new MutationObserver((records) => batches.push(new Set(records.flatMap(({ target, addedNodes }) =>
+            [target, ...addedNodes]).map((node) => node.closest?.("#rows [role=row]")?.dataset.key).filter(Boolean))
+        )).observe(document.querySelector("#rows"),
+                   { subtree: true, childList: true, attributes: true, characterData: true });""")
+    until(lambda: page.run("return batches.length") >= 2)
+    touched = page.run("return batches.map((keys) => keys.size)")
+    until(lambda: len(page.all("#rows [data-span-id]")) == 304 and not page.all("#rows [data-open]"))
+    shop.close()
+    assert 0 < max(touched) <= 90, touched  # about 20 fry in the second between two polls, each with its SERVER row
+
+
+@browser_test
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_core_finds_nothing_in_a_trace(chromium, slow_shop, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page = Page(chromium, slow_shop.url)
+        page.order("glazed", "jelly")
+        trace_of(page, slow_shop.url)
+        until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+        for selector in ("#rows [data-span-id]", "#rows [data-hop]"):
+            page.all(selector)[-1].click()
+            until(lambda: page.all("#rows [aria-selected=true]"))
+            assert page.violations() == []
+            assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_read_outs_are_facts_and_bounded(provider):
+    shop = start()
+    trace_id = ask(shop.url, "POST", "/order", SAMPLE).headers["Server-Timing"].split("-")[1]
+    newest = ask(shop.url, "GET", "/traces").body
+    assert newest[0]["trace_id"] == trace_id and len(newest) <= microdonuts.MAX_TRACES
+    assert set(newest[0]) == {"trace_id", "spans", "open", "first"} and newest[0]["first"]["name"] == "POST /order"
+    whole = until(lambda: len(ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]) == 10)
+    assert whole
+    for name in ("microdonuts.py", "kitchen.py"):
+        assert ask(shop.url, "GET", f"/source/{name}").body == (HERE / name).read_bytes()
+    for path in ("/traces/x", "/traces/" + "0" * 32, "/traces/" + trace_id.upper(), "/source/README.md"):
+        assert ask(shop.url, "GET", path).status == 404
+    shop.close()
+
+
+NODE_TEST = """
+import { rows, micros } from "%(static)s/rows.js";
+import { decode } from "%(static)s/headers.js";
+import { functionAround } from "%(static)s/source.js";
+const spans = JSON.parse(process.argv[2]);
+const decoded = decode("traceparent", "00-%(trace)s-%(parent)s-03");
+const source = "a\\n\\ndef f():\\n    x\\n\\n    y\\n\\n\\ndef g():\\n    z\\n";
+console.log(JSON.stringify({ rows: rows(spans, () => true), decoded, micros: micros("2026-11-22T21:29:20.303854Z"),
+                             lines: functionAround(source, 6).map(({ number }) => number) }));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node: apt install nodejs")
+def test_the_pure_functions_of_the_page_without_a_browser(tmp_path, shop, spans):
+    shutil.copytree(HERE / "static", tmp_path / "static")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    names = {"static": "./static", "trace": TRACE_ID, "parent": PARENT_ID}
+    (tmp_path / "test.js").write_text(NODE_TEST % names)
+    reply = ask(shop.url, "POST", "/order", SAMPLE)
+    found = [json.loads(span.to_json()) for span in spans.wait(reply, 10)]
+    done = subprocess.run(["node", "test.js", json.dumps(found[::-1])], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert got["micros"] == 1795382960303854 and got["lines"] == [3, 4, 5, 6]
+    text = json.dumps(got["decoded"])
+    assert TRACE_ID in text and PARENT_ID in text
+    keys = [row["key"] for row in got["rows"]]
+    assert [key for key in keys if "/" not in key] == [span_id for _, span_id in in_call_order(found)]
+    assert sum(key.endswith("/hop") for key in keys) == 3
