@@ -6,6 +6,7 @@ what takes time is waited for, with a deadline.
 """
 
 import argparse
+import base64
 import collections
 import contextlib
 import errno
@@ -2248,3 +2249,19 @@ def test_the_pure_functions_of_the_page_without_a_browser(tmp_path, shop, spans)
     keys = [row["key"] for row in got["rows"]]
     assert [key for key in keys if "/" not in key] == [span_id for _, span_id in in_call_order(found)]
     assert sum(key.endswith("/hop") for key in keys) == 3
+
+
+@pytest.mark.picture
+def test_take_the_picture_that_readme_opens_with(chromium, provider):
+    shop = start(fry_seconds=0.4)
+    page = Page(chromium, shop.url)
+    page.order("glazed", "jelly")
+    trace_of(page, shop.url)
+    page.run("document.querySelector('#zoom').hidden = true")
+    clip = page.run("""
+        const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
+        return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16, height: to.bottom - from.top + 16,
+                 scale: 1 }""")
+    shot = chromium.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+    (HERE / "static" / "trace.png").write_bytes(base64.b64decode(shot["data"]))
+    shop.close()
