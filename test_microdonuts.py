@@ -1729,6 +1729,132 @@ def is_open(url):
         return False
 
 
+# ---------------------------------------------------------------- under load and faults
+
+THREE = {"donuts": [{"flavor": "glazed", "quantity": 2}, {"flavor": "jelly", "quantity": 1}]}
+
+
+def buy(url, count, connections, replies):
+    """So many orders of three, on so many kept-alive connections: the Reply of each, or its exception."""
+    left = iter(range(count))
+
+    def customer():
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=3 * DEADLINE)
+        for _ in left:
+            try:
+                connection.request("POST", "/order", json.dumps(THREE))
+                answer = connection.getresponse()
+                replies.append(Reply(answer.status, answer.headers, json.loads(answer.read())))
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                replies.append(error)
+        connection.close()
+
+    customers = [threading.Thread(target=customer) for _ in range(connections)]
+    for each in customers:
+        each.start()
+    return customers
+
+
+def annoy(url, done):
+    """Clients that stall, vanish, send byte by byte, or send what is no HTTP, until `done`."""
+    whole, stalled = post("/order", json.dumps(THREE).encode()), []
+    while not done.is_set():
+        with contextlib.suppress(OSError):
+            stalled = stalled[-20:] + [socket.create_connection(url.removeprefix("http://").split(":"))]
+            stalled[-1].sendall(whole[:-5])
+            with socket.create_connection(url.removeprefix("http://").split(":")) as vanishing:
+                vanishing.sendall(whole)
+            with socket.create_connection(url.removeprefix("http://").split(":"), timeout=DEADLINE) as slow:
+                for byte in get("/kitchen/get_donuts?order_id=x", "Connection: close"):
+                    slow.sendall(bytes([byte]))
+                assert b" 200 OK" in slow.recv(100)
+            assert b" 400 " in send_raw(url, os.urandom(50) + b"\r\n\r\n")
+    for connection in stalled:
+        connection.close()
+
+
+def usage(process):
+    """(threads, open files, MiB in memory) of a process, from /proc."""
+    folder = pathlib.Path(f"/proc/{process.process.pid}")
+    size = int(re.search(r"VmRSS:\s+(\d+)", (folder / "status").read_text())[1]) / 1024
+    return len(os.listdir(folder / "task")), len(os.listdir(folder / "fd")), size
+
+
+def check_lines(lines):
+    """Every span has its parent, and each trace that got so far its 13 spans: the terminal tells."""
+    rows = [LINE.fullmatch(line).groups() for line in lines]
+    ids = {row[6] for row in rows}
+    assert len(ids) == len(rows)
+    orphans = [row for row in rows if row[8] and row[8] not in ids]
+    assert not orphans, orphans[:3]
+    return rows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("count", "connections"), [
+    (300, 32), pytest.param(50_000, 256, marks=pytest.mark.soak)], ids=["short", "soak"])
+def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, connections):
+    with Process("--fry-seconds", "0") as shop:
+        for each in buy(shop.url, 50, 8, warm := []):
+            each.join()
+        before = usage(shop)
+        done, replies = threading.Event(), []
+        pest = threading.Thread(target=annoy, args=(shop.url, done))
+        pest.start()
+        for each in buy(shop.url, count, connections, replies):
+            each.join()
+        done.set()
+        pest.join(DEADLINE)
+        assert {getattr(reply, "status", reply) for reply in warm + replies} == {200}
+        ours = {reply.body["order_id"] for reply in replies[-1000:]}
+        until(lambda: ask(shop.url, "GET", "/kitchen/get_donuts").body[-1]["status"] == "ready")
+        donuts = ask(shop.url, "GET", "/kitchen/get_donuts").body
+        assert {donut["status"] for donut in donuts} == {"ready"}
+        counts = collections.Counter(donut["order_id"] for donut in donuts)
+        assert all(counts[order_id] == 3 for order_id in ours) and len(donuts) <= kitchen.MAX_REMEMBERED
+        until(lambda: usage(shop)[0] <= before[0] and usage(shop)[1] <= before[1] + 2, "rest")
+        if count > 10_000:
+            assert usage(shop)[2] < before[2] + 100
+        assert shop.stop() == 0
+    rows = check_lines(shop.out)
+    fried = collections.Counter(row[8] for row in rows if row[2] == "fry ok")
+    assert set(fried.values()) == {1}  # none twice: one "fry" below each add_donuts
+    added = {row[6] for row in rows if row[2] == "POST /kitchen/add_donuts 200"}
+    assert added == set(fried) and len(added) >= 3 * (count + 50)
+    assert all("hung up before its answer" in line for line in shop.err[1:]), shop.err[1:5]
+
+
+@pytest.mark.parametrize(("count", "connections"), [
+    (150, 8), pytest.param(5_000, 64, marks=pytest.mark.soak)], ids=["short", "soak"])
+def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(count, connections):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    first = Process("--fry-seconds", "0", "--port", port)
+    with Process("--kitchen", first.url) as shop:
+        replies = []
+        customers = buy(shop.url, count, connections, replies)
+        until(lambda: len(replies) > count // 3)
+        first.stop(signal.SIGKILL)
+        until(lambda: any(reply.status != 200 for reply in replies), "an error")
+        with Process("--fry-seconds", "0", "--port", port) as second:
+            for each in customers:
+                each.join()
+            more = buy(second.url and shop.url, 20, 2, after := [])
+            for each in more:
+                each.join()
+            assert [reply.status for reply in after] == [200] * 20
+            for reply in after:
+                until(lambda reply=reply: states_of(second.url, reply.body["order_id"]) == ["ready"] * 3)
+            assert shop.stop() == 0 and second.stop() == 0
+    assert len(replies) == count and {reply.status for reply in replies} <= {200, 502, 504}
+    for reply in replies:
+        if reply.status != 200:
+            assert re.match(r"Order [0-9a-f-]{36} failed with \d of 3 donuts taken. The kitchen at ",
+                            reply.body["error"])
+    assert len(shop.err) == 1, shop.err[:5]
+
+
 # ---------------------------------------------------------------- the page, in a real Chromium
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
