@@ -6,6 +6,7 @@ what takes time is waited for, with a deadline.
 """
 
 import argparse
+import ast
 import base64
 import collections
 import contextlib
@@ -17,6 +18,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -43,6 +45,7 @@ from opentelemetry.propagators.b3 import B3SingleFormat
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from selenium import webdriver
 
 import kitchen
@@ -1853,6 +1856,565 @@ def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(co
             assert re.match(r"Order [0-9a-f-]{36} failed with \d of 3 donuts taken. The kitchen at ",
                             reply.body["error"])
     assert len(shop.err) == 1, shop.err[:5]
+
+
+# ---------------------------------------------------------------- README: its commands, its map, its table of contents
+
+README = (HERE / "README.md").read_text()
+FENCE = re.compile(r"(?m)^```(\w*)\n(.*?)^```$", re.DOTALL)
+PORT = re.compile(r"127\.0\.0\.1:(80\d\d)")
+
+
+def section(heading):
+    """The text below a heading of README."""
+    return re.search(rf"(?m)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.DOTALL)[1]
+
+
+def fences(text, language):
+    return [code for tag, code in FENCE.findall(text) if tag == language]
+
+
+def table(text):
+    """The rows of the first table in a text: lists of cells."""
+    lines = re.search(r"(?m)^\|.*\n\|[-|]+\n((?:\|.*\n)+)", text)[1].splitlines()
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
+def quoted(text):
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+class Terminal:
+    """Runs README's commands: a line with microdonuts.py opens a shop, and curl asks the one on the port it names."""
+
+    def __init__(self, folder=HERE):
+        self.folder, self.shops = folder, {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for shop in self.shops.values():
+            shop.stop()
+
+    def here(self, text):
+        """With the ports that the shops really have."""
+        return PORT.sub(lambda match: self.shop(match[1]).url.removeprefix("http://"), text)
+
+    def shop(self, port="8082", *arguments, **env):
+        if port not in self.shops:
+            self.shops[port] = Process("--fry-seconds", "0", *arguments, folder=self.folder, **env)
+            assert self.shops[port].url, self.shops[port].err
+        return self.shops[port]
+
+    def run(self, commands):
+        """What curl prints, or what its line of pipes makes of that."""
+        printed = ""
+        for line in commands.replace("\\\n", "").splitlines():
+            if "curl" in line:
+                line = self.here(line).replace("curl ", "curl -sS --max-time 20 ")
+                printed += subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=DEADLINE).stdout
+            elif "microdonuts.py" in line:
+                before, _, after = line.partition("microdonuts.py")
+                arguments = shlex.split(self.here(after))
+                port = arguments[arguments.index("--port") + 1] if "--port" in arguments else "8082"
+                self.shop(port, *[word for word in arguments if word not in ("--port", port)],
+                          **dict(re.findall(r"([A-Z_]+)=(\S+)", before)))
+        return printed
+
+
+def examples(heading):
+    """[(commands, what comes out)] of a section of README."""
+    found = FENCE.findall(section(heading))
+    return [(commands, shown) for (one, commands), (other, shown) in zip(found, found[1:], strict=False)
+            if (one, other) == ("sh", "") and "curl" in commands]
+
+
+def anonymous(text):
+    """Without what differs from run to run: new ids, but not those that the learner sent."""
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
+    text = re.sub(r"\b[0-9a-f]{32}\b", lambda match: match[0] if match[0] == TRACE_ID else "TRACE", text)
+    return re.sub(r"\b[0-9a-f]{16}\b", lambda match: match[0] if match[0] == PARENT_ID else "SPAN", text)
+
+
+EXAMPLES = [example for heading in re.findall(r"(?m)^## (.+)$", README) if heading != "The walkthrough"
+            for example in examples(heading)]
+
+
+@pytest.mark.parametrize(("commands", "shown"), EXAMPLES)
+def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
+    assert len(EXAMPLES) >= 7
+    with Terminal() as terminal:
+        assert anonymous(terminal.run(commands)) == anonymous(shown)
+        if '-00"' not in shown:
+            until(lambda: any(shop.out for shop in terminal.shops.values()), "a line in the terminal")
+    assert '-00"' not in shown or not terminal.shop().out  # not sampled
+
+
+def test_the_endpoints_answer_readmes_curl_lines():
+    shown = [commands for commands, _ in EXAMPLES] + fences(section("The walkthrough"), "sh")
+    [commands] = [commands for commands in fences(README, "sh") if "curl" in commands and commands not in shown]
+    with Terminal() as terminal:
+        answers = terminal.run(commands)
+    assert re.fullmatch(r'{"order_id": "[0-9a-f-]{36}", "estimated_delivery_time": 0, "state": "[a-z_]+"}'
+                        r'{"error": "The kitchen knows no such order.*?"}{"order_id": "mine", "donuts": 1}'
+                        r'\[{"flavor": "jelly", "order_id": "mine", "status": "[a-z_]+", "ready_in": 0.0}\]', answers)
+
+
+def test_the_table_of_contents_is_that_of_readme():
+    listed = re.findall(r"(?m)^- \[(.+)\]\(#(.+)\)$", README.partition("\n## ")[0])
+    assert [title for title, _ in listed] == re.findall(r"(?m)^## (.+)$", README)
+    assert all(anchor == re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title, anchor in listed)
+    prose = [line for line in FENCE.sub("", README).splitlines() if not line.startswith("|")]
+    assert max(map(len, prose)) <= 120
+
+
+def test_the_map_of_the_code_is_the_territory():
+    text = section("Map of the code")
+    named_there = [quoted(row[0])[0] for row in table(text)]
+    hidden = {"README.md", "LICENSE", "pyproject.toml"}
+    if (HERE / ".git").exists():
+        listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True).stdout
+        top = {re.sub("/.*", "/", path) for path in listed.splitlines() if not path.startswith(".")}
+        assert top == {*named_there, *hidden}
+    for name in named_there:
+        assert (HERE / name).exists(), name
+    names = [name for file in ("microdonuts.py", "kitchen.py") for name in pieces((HERE / file).read_text())]
+    for name in quoted(text):
+        if re.fullmatch(r"[A-Z]\w+(\.\w+)?|main", name):
+            assert name in names, name
+
+
+# ---------------------------------------------------------------- README: the walkthrough, step by step
+
+FILES = ("microdonuts.py", "kitchen.py")
+INSTRUCTION = re.compile(
+    r"In `(?P<file>\w+\.py)`, (?:under `# BLOCK (?P<block>\d)`, (?:below the class, )?|in `(?P<where>[\w.]+)`, )?"
+    r"(?P<verb>add|change|copy)(?P<what>(?:[^`.:]*`[^`]+`|[^`.:]* the module docstring)*)"
+    r"(?: to:|:| from the finished file\.)")
+Seen = collections.namedtuple("Seen", "id parent trace label")
+
+
+def pieces(text):
+    """{name: (first line, line after its last)} of all that a module and its classes define: Handler, Handler.serve,
+    "MAX_TRACES, MAX_SPANS", an import by its whole line. The comment right above belongs to it."""
+    lines, found = text.splitlines(), {}
+
+    def find(nodes, prefix):
+        for node in nodes:
+            first = min([node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno).lineno - 1
+            name = getattr(node, "name", lines[first].strip().partition(" = ")[0])
+            while first and lines[first - 1].lstrip().startswith("#"):
+                first -= 1
+            name = "the module docstring" if isinstance(node, ast.Expr) and not prefix else prefix + name
+            found[name] = first, node.end_lineno
+            if isinstance(node, ast.ClassDef):
+                find(node.body, f"{name}.")
+
+    find(ast.parse(text).body, "")
+    return found
+
+
+def blank_lines_above(lines, at):
+    return next(n for n in range(at + 1) if n == at or lines[at - n - 1])
+
+
+def put(text, finished, heading, name, code):
+    """Insert a definition below a heading: in the order of the finished file, and with its blank lines."""
+    lines, model, have, order = text.splitlines(), finished.splitlines(), pieces(text), pieces(finished)
+    scope = re.match(r"([A-Za-z]\w*\.)?", name)[0]
+    siblings = [each for each in order if re.match(r"([A-Za-z]\w*\.)?", each)[0] == scope]
+    earlier = siblings[:siblings.index(name)]
+    at = max([heading + 1, *(have[each][1] for each in earlier if each in have)])
+    after = next((n for n in range(at, len(lines)) if lines[n]), len(lines))
+    below = blank_lines_above(model, model.index(lines[after])) if after < len(lines) else 0
+    lines[at:after] = [*[""] * blank_lines_above(model, order[name][0]), *code, *[""] * below]
+    return "\n".join(lines) + "\n"
+
+
+def add(text, finished, block, code):
+    """Carry out "under # BLOCK n, add": the definitions of some code, or the lines of a function."""
+    lines = text.splitlines()
+    [heading] = [n for n, line in enumerate(lines) if line.strip().startswith(f"# BLOCK {block}:")]
+    if re.match(r" +(?! |def )", code):
+        return "\n".join([*lines[:heading + 1], code, *lines[heading + 1:], ""])
+    holders = [name for name, (first, last) in pieces(text).items() if "." not in name and first < heading < last]
+    shell, end = f"class {holders[0]}:\n" if code.startswith(" ") else "", 0
+    for name, (first, last) in list(pieces(shell + code).items())[bool(shell):]:
+        if first >= end:  # not a method of a class that went in as a whole
+            text, end = put(text, finished, heading, name, (shell + code).splitlines()[first:last]), last
+    return text
+
+
+def change(text, where, target, code):
+    """Carry out "change": a definition by its name, or one line by its text."""
+    lines, have = text.splitlines(), pieces(text)
+    if target in have:
+        first, last = have[target]
+    else:
+        inside = range(*have[where]) if where else range(len(lines))
+        found = [n for n in inside if lines[n].strip() == target]
+        assert len(found) == 1, f"{target} is there {len(found)} times"
+        [first] = found
+        last = first + 1
+    return "\n".join([*lines[:first], code, *lines[last:], ""])
+
+
+def obey(folder, match, code):
+    """Carry out one sentence of the walkthrough."""
+    file, targets = folder / match["file"], quoted(match["what"]) or ["the module docstring"]
+    text, finished = file.read_text(), (HERE / match["file"]).read_text()
+    if match["verb"] == "add":
+        text = add(text, finished, match["block"], code)
+    elif match["verb"] == "copy":
+        for target in targets:
+            first, last = pieces(finished)[target]
+            code = "\n".join(finished.splitlines()[first:last])
+            text = add(text, finished, match["block"], code) if match["block"] else change(text, None, target, code)
+    else:
+        [target] = targets
+        text = change(text, match["where"], target, code)
+    file.write_text(text)
+
+
+def steps():
+    """[(title, [("do", match, code) or ("look", commands, what one sees)])] of the walkthrough's steps."""
+    found = []
+    for text in re.split(r"(?m)^### (?=Step \d+: )", section("The walkthrough"))[1:]:
+        title = text.partition("\n")[0]
+        try:
+            found.append((title, list(parts(text))))
+        except AssertionError as error:
+            raise AssertionError(f"{title}: {error}") from None
+    return found
+
+
+def parts(text):
+    """The sentences and looks of a step, in order."""
+    commands = fences(section("The walkthrough"), "sh")[1]
+    for prose, language, block in re.findall(r"(.*?)(?:^```(\w*)\n(.*?)^```$|\Z)", text, re.DOTALL | re.MULTILINE):
+        prose = " ".join(prose.split())
+        sentences = list(INSTRUCTION.finditer(prose))
+        yield from (("do", match, None) for match in sentences if match[0].endswith("."))
+        if language == "python":
+            assert sentences and prose.endswith(sentences[-1][0]), f"no instruction before\n{block}"
+            yield "do", sentences[-1], block.rstrip("\n")
+        elif language == "sh":
+            commands = block
+        elif block:
+            yield "look", commands, block
+
+
+def terminal_spans(lines):
+    """What the terminal shows of some spans."""
+    rows = [LINE.fullmatch(line).groups() for line in lines]
+    return [Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}")
+            for arrow, kind, what, _, file, _, span, trace, parent, digits in rows]
+
+
+def drawn_spans(text):
+    """The spans of a tree that is drawn with blanks."""
+    above, found = {}, []
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        parent = above.get(depth - 2)
+        above[depth] = len(found), parent[1] if parent else len(found)
+        found.append(Seen(len(found), parent and parent[0], above[depth][1], line.strip()))
+    return found
+
+
+def remembered_spans(url, names):
+    """The spans that the page can read, each with those of the attributes that it has."""
+    found = []
+    for trace_id in [each["trace_id"] for each in ask(url, "GET", "/traces").body]:
+        for span in ask(url, "GET", f"/traces/{trace_id}").body["spans"]:
+            words = [span["name"], span["kind"].removeprefix("SpanKind.")]
+            words += [name for name in names if name in span["attributes"]]
+            found.append(Seen(span["context"]["span_id"], span["parent_id"], trace_id, " ".join(words)))
+    return found
+
+
+def paths(spans):
+    """Each span as the way to it from its root: the same for equal trees, in whatever order."""
+    known = {span.id: span for span in spans}
+
+    def path(span):
+        parent = known.get(span.parent)
+        return [*(path(parent) if parent else ()), span.label]
+
+    return sorted(map(path, spans))
+
+
+def outline(spans):
+    """A comparable text for some spans: how many, in how many traces, and where."""
+    return "\n".join([f"{len({span.trace for span in spans})} traces, {len(spans)} spans",
+                      *(" / ".join(path) for path in paths(spans))])
+
+
+def compare_with(shown, terminal, printed):
+    """See that what README shows is what there is."""
+    shop = terminal.shop()
+    if LINE.fullmatch(shown.splitlines()[0] + "\n"):
+        expected = terminal_spans(shown.splitlines(keepends=True))
+        until(lambda: len(shop.out) >= len(expected), f"{len(expected)} lines, of which there are {shop.out}")
+        shop.stop()
+        assert outline(terminal_spans(shop.out)) == outline(expected)
+    elif count := re.match(r"(\d+) traces?(?:, (\d+) spans?)?\n", shown):
+        expected = drawn_spans(shown.partition("\n")[2])
+        until(lambda: len(shop.out) >= len(expected), f"{len(expected)} spans, of which there are {shop.out}")
+        names = set(re.findall(r"\b[a-z]+(?:\.[a-z_]+)+\b", shown))
+        if names:
+            found = remembered_spans(shop.url, sorted(names, key=shown.index))
+        shop.stop()
+        if not names:
+            found = [span._replace(label=re.sub(r"^.. (\w+) (.+) \S+ \S+$", r"\2 \1", span.label))
+                     for span in terminal_spans(shop.out)]
+        assert outline(found) == outline(expected)
+        assert (int(count[1]), int(count[2] or 0)) == (len({span.trace for span in found}), len(found))
+    else:
+        assert anonymous(printed) == anonymous(shown)
+
+
+def copy_shop(folder, source):
+    """A copy of a shop's two files, and the page one folder above."""
+    shop = folder / "my-shop"
+    shop.mkdir()
+    for file in FILES:
+        shutil.copy(source / file, shop)
+    shutil.copytree(HERE / "static", folder / "static")
+    return shop
+
+
+def definitions(folder):
+    """{(file, name): its text} of a shop's two files."""
+    texts = {file: (folder / file).read_text() for file in FILES}
+    return {(file, name): texts[file].splitlines()[first:last] for file in FILES
+            for name, (first, last) in pieces(texts[file]).items()}
+
+
+def take(folder, todo):
+    """Do what a step says, and see what it says one sees."""
+    for kind, *what in todo:
+        if kind == "do":
+            obey(folder, *what)
+        else:
+            with Terminal(folder) as terminal:
+                compare_with(what[1], terminal, terminal.run(what[0]))
+
+
+def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
+    folder, last_touched = copy_shop(tmp_path, HERE / "no-tracing"), {}
+    for title, todo in steps():
+        before = definitions(folder)
+        try:
+            take(folder, todo)
+        except Exception as error:
+            raise AssertionError(f"{title}: {error!r}") from error
+        last_touched |= {key: title for key, text in definitions(folder).items() if text != before.get(key)}
+    ours, finished = definitions(folder), definitions(HERE)
+    stale = {key: last_touched.get(key, "no step") for key in ours.keys() | finished.keys()
+             if ours.get(key) != finished.get(key)}
+    assert not stale, f"not as in the finished file: {stale}"
+    for file in FILES:
+        assert (folder / file).read_text() == (HERE / file).read_text(), file
+
+
+def test_the_terminal_of_readme_is_the_terminal(tmp_path):
+    [shown], [_, commands, *_] = fences(section("Read the terminal"), ""), fences(section("The walkthrough"), "sh")
+    with Terminal() as terminal:
+        compare_with(shown, terminal, terminal.run(commands))
+
+
+def test_the_walkthrough_is_short_and_whole():
+    sentences = re.findall(r"In\s`\w+\.py`,", section("The walkthrough"))
+    assert len(sentences) == sum(part[0] == "do" for _, todo in steps() for part in todo)
+    assert sum(code.count("\n") for code in fences(README, "python")) <= 350
+    assert 8 <= len(steps()) <= 11
+    for title, todo in steps():
+        text = re.search(rf"(?m)^### {re.escape(title)}\n(.*?)(?=^##|\Z)", README, re.DOTALL)[1]
+        assert "**Why.**" in text and "**Auto-instrumentation.**" in text and "**What you see now.**" in text, title
+        assert todo[-1][0] == "look", title
+
+
+# ---------------------------------------------------------------- README: break it on purpose
+
+
+
+def breaks():
+    """{what: [(in, the line, what is put there)]} of the table."""
+    found = {}
+    for what, where, line, instead, _ in table(section("Break it on purpose")):
+        what = what or list(found)[-1]
+        found.setdefault(what, []).append((*quoted(where), *quoted(line), *(quoted(instead) or [""])))
+    return found
+
+
+BREAKS = breaks()
+
+
+def break_line(folder, where, line, instead):
+    """Make the change of one row."""
+    [file] = [folder / file for file in FILES if where in pieces((folder / file).read_text())]
+    lines = file.read_text().splitlines()
+    [at] = [n for n in range(*pieces(file.read_text())[where]) if lines[n].strip().partition("  # ")[0] == line]
+    lines[at] = re.match(" *", lines[at])[0] + instead
+    file.write_text("\n".join(lines) + "\n")
+
+
+def ordered(shop):
+    """What the terminal, and the page, can see of one order of one donut, when it is fried."""
+    assert ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status == 200
+    until(lambda: sum(" fry " in line or "POST /order" in line for line in shop.out) == 2, "the order")
+    remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
+    shop.stop()
+    return terminal_spans(shop.out), remembered
+
+
+def roots(remembered):
+    return [path[0] for path in paths(remembered) if len(path) == 1]
+
+
+APART = ["GET /kitchen/get_donuts SERVER", "POST /kitchen/add_donuts SERVER", "POST /order SERVER"]
+KNOW_THE_ORDER = ["GET /kitchen/get_donuts", "POST /kitchen/add_donuts", "fry", "order"]
+
+
+def know_the_order(remembered):
+    """The names of the spans that have the order id."""
+    return sorted(span.label.rsplit(" ", 2)[0] for span in remembered if span.label.endswith(".order.id"))
+
+
+def is_broken_inject(shop):
+    seen, remembered = ordered(shop)
+    return roots(remembered) == APART and not any(span.label.startswith("->") for span in seen)
+
+
+def is_broken_extract(shop):
+    seen, remembered = ordered(shop)
+    sent = [span for span in seen if span.label.startswith("->")]
+    return roots(remembered) == APART and len(sent) == 2 and know_the_order(remembered) == ["order"]
+
+
+def is_broken_attach(shop):
+    _, remembered = ordered(shop)
+    return roots(remembered) == APART and "Failed to detach context" in "".join(shop.err)
+
+
+def is_broken_detach(shop):
+    connection = http.client.HTTPConnection(shop.url.removeprefix("http://"), timeout=DEADLINE)
+    timings = []
+    for headers in ({"traceparent": TRACEPARENT}, {}):
+        connection.request("GET", "/kitchen/get_donuts", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        timings.append(answer.headers["Server-Timing"])
+    connection.close()
+    return all(TRACE_ID in timing for timing in timings)
+
+
+def is_broken_current(shop):
+    _, remembered = ordered(shop)
+    return [" / ".join(re.sub(r" microdonuts\S+", "", name) for name in path) for path in paths(remembered)] == [
+        "POST /order SERVER",
+        "order INTERNAL",
+        "order INTERNAL / GET CLIENT",
+        "order INTERNAL / GET CLIENT / GET /kitchen/get_donuts SERVER",
+        "order INTERNAL / POST CLIENT",
+        "order INTERNAL / POST CLIENT / POST /kitchen/add_donuts SERVER",
+        "order INTERNAL / POST CLIENT / fry INTERNAL"]
+
+
+def is_broken_queue(shop):
+    _, remembered = ordered(shop)
+    return roots(remembered) == ["POST /order SERVER", "fry INTERNAL"] \
+        and know_the_order(remembered) == [name for name in KNOW_THE_ORDER if name != "fry"]
+
+
+def is_broken_getter(shop):
+    answers = [ask(shop.url, "GET", "/kitchen/get_donuts", headers=[(name, TRACEPARENT)]).headers["Server-Timing"]
+               for name in ("traceparent", "Traceparent")]
+    return [TRACE_ID in timing for timing in answers] == [True, False]
+
+
+def is_broken_baggage(shop):
+    _, remembered = ordered(shop)
+    return len(roots(remembered)) == 1 and know_the_order(remembered) == ["order"]
+
+
+def is_broken_end(shop):
+    """Whether a span is still open while its long answer is being read, slowly."""
+    donuts = {"order_id": "\N{DOUGHNUT}" * 100, "flavor": "jelly", "quantity": 100}  # in JSON 1,200 bytes each
+    for _ in range(30):
+        until(lambda: ask(shop.url, "POST", "/kitchen/add_donuts", donuts).status == 200)
+    with socket.socket() as slow:
+        slow.settimeout(DEADLINE)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect(("127.0.0.1", int(shop.url.rpartition(":")[2])))
+        slow.sendall(get("/kitchen/get_donuts"))
+        assert slow.recv(8) == b"HTTP/1.1"
+        traces = ask(shop.url, "GET", "/traces").body
+    return any(each["open"] for each in traces if each["first"]["name"] == "GET /kitchen/get_donuts")
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_deleted_line_does_the_damage_that_readme_says(what, tmp_path):
+    folder, is_broken = copy_shop(tmp_path, HERE), globals()[f"is_broken_{what.lower()}"]
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        assert not is_broken(shop)
+    for change_of_row in BREAKS[what]:
+        break_line(folder, *change_of_row)
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        assert is_broken(shop), (shop.out, shop.err)
+
+
+def test_the_broken_lines_are_those_that_matter():
+    assert list(BREAKS) == "inject extract attach detach current queue Getter baggage end".split()
+
+
+# ---------------------------------------------------------------- README: compare with the machine
+
+
+def test_the_differences_in_readme_are_those_of_the_oracle():
+    listed = {(package, aspect) for row in DIFFERENCES for package in row.packages.split()
+              for aspect in row.aspects.split()}
+    names = [name for file in FILES for name in pieces((HERE / file).read_text())]
+    for by_hand, _, more, worse in table(section("Compare with the machine")):
+        assert quoted(by_hand)[0] in names
+        references = [name for name in quoted(more + worse) if re.match("(wsgi|flask|urllib) |test_", name)]
+        assert references, by_hand
+        for name in references:
+            assert tuple(name.split(" ")) in listed or name.startswith("test_") and callable(globals()[name]), name
+
+
+@pytest.mark.parametrize(("flags", "more", "theirs", "ours"), [
+    ("01", ("traceparent", TRACEPARENT), {"traceparent": TRACEPARENT}, {}),
+    ("ff", ("accept", "*/*"), {"traceparent": TRACEPARENT[:-2] + "ff"}, {"traceparent": TRACEPARENT[:-2] + "03"}),
+    ("01", ("tracestate", "1a=x"), {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "1a=x"}),
+    ("01", ("tracestate", "a=1,a=2"), {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "a=1"})])
+def test_the_apis_own_propagator_is_less_exact(flags, more, theirs, ours):
+    headers = http.client.HTTPMessage()
+    for name, value in [("traceparent", TRACEPARENT[:-2] + flags), more]:
+        headers[name] = value
+    for propagator, expected in [(TraceContextTextMapPropagator(), theirs), (kitchen.W3CTraceContext(), ours)]:
+        carrier = {}
+        propagator.inject(carrier, propagator.extract(headers, getter=kitchen.HeaderGetter()))
+        assert carrier == expected
+
+
+def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
+    [commands], [shown] = [fences(section("Compare with the machine"), language) for language in ("sh", "")]
+    command = re.search(r"(?s)\S+/opentelemetry-instrument .*(?=no-tracing/microdonuts.py)", commands)[0]
+    command = command.replace("\\\n", "").replace(".venv/bin", str(pathlib.Path(sys.executable).parent))
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(wrapper))
+    with Process("--fry-seconds", "0", folder=HERE / "no-tracing") as shop:
+        assert ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status == 200
+        shop.stop()
+    found = [Seen(span["context"]["span_id"], span["parent_id"], span["context"]["trace_id"],
+                  f"{span['name']} {span['kind'].removeprefix('SpanKind.')}") for span in shop.json_spans()]
+    assert outline(found) == outline(drawn_spans(shown.partition("\n")[2])) and shown.startswith("2 traces, 2 spans\n")
 
 
 # ---------------------------------------------------------------- the page, in a real Chromium
