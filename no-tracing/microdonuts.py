@@ -315,7 +315,7 @@ def host_and_port(authority):
 # The server, and main
 
 KITCHEN_SECONDS = 10  # how long one order or status check may wait for the desk and the kitchen in all
-DESKS = {"/order": 2, "/status": 512}  # how many are served at once: few threads that want the interpreter lock
+DESKS = {"/order": 1, "/status": 512}  # how many are served at once: threads that all want the interpreter slow it
 
 
 class Server(ThreadingHTTPServer):
