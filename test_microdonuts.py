@@ -14,6 +14,7 @@ import errno
 import gzip
 import http.client
 import http.server
+import itertools
 import json
 import os
 import pathlib
@@ -285,7 +286,7 @@ class FakeKitchen:
 
     def serve(self, connection):
         with connection, connection.makefile("rb") as reader:
-            while head := b"".join(iter(reader.readline, b"\r\n")) if not self.done.is_set() else b"":
+            while head := b"".join(itertools.takewhile(lambda line: line.strip(), reader)):
                 self.requests.append(head.decode("latin-1"))
                 length = re.search(rb"(?i)content-length: (\d+)", head)
                 reader.read(int(length[1]) if length else 0)
@@ -1687,7 +1688,7 @@ def test_an_order_that_comes_while_the_shop_closes_gets_503(provider):
         first.join(DEADLINE)
         closing.join(DEADLINE)
     assert replies[0].status == 200
-    assert late is None or late.status in (200, 503)
+    assert late is None or late.status in (503, 400)  # 400: its body was on the way when the reading end closed
 
 
 def test_stalled_clients_and_a_hung_kitchen_hold_no_order_beyond_its_time(provider, monkeypatch):
@@ -1760,9 +1761,9 @@ def buy(url, count, connections, replies):
 
 
 def annoy(url, done):
-    """Clients that stall, vanish, send byte by byte, or send what is no HTTP, until `done`."""
+    """Clients that stall, vanish, send byte by byte, or send what is no HTTP, a few of each a second until `done`."""
     whole, stalled = post("/order", json.dumps(THREE).encode()), []
-    while not done.is_set():
+    while not done.wait(0.1):
         with contextlib.suppress(OSError):
             stalled = stalled[-20:] + [socket.create_connection(url.removeprefix("http://").split(":"))]
             stalled[-1].sendall(whole[:-5])
