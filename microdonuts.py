@@ -20,9 +20,9 @@ inject and every extract is written by hand, to show what auto-instrumentation d
     traceparent  the header: version-trace-parent-flags     00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03
     propagator   writes a carrier (inject), or reads it (extract)
 
-Read in this order: KitchenClient.exchange and kitchen.HeaderGetter, then Handler.serve here, then Kitchen.fry_all.
-"Auto-instrumentation:" in a comment names the package and hook that does elsewhere what stands there. Left out on
-purpose: metrics, the logs SDK, retries, Forwarded headers.
+Read in this order: KitchenClient.exchange, W3CTraceContext and HeaderGetter in kitchen.py, Handler.serve here, and
+Kitchen.fry_all. "Auto-instrumentation:" in a comment names the package and hook that does elsewhere what stands there.
+Left out on purpose: metrics, the logs SDK, retries, Forwarded headers.
 """
 
 import argparse

@@ -1642,6 +1642,60 @@ def test_two_processes_give_one_trace():
     assert services == {"microdonuts": 5, "kitchen": 5} and read_out["missing"] is None
 
 
+# ---------------------------------------------------------------- traps of the standard library, and the house
+
+
+def test_trap_a_proxy_in_the_environment_is_not_between_shop_and_kitchen():
+    with Process("--fry-seconds", "0", http_proxy="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1") as shop:
+        assert ask(shop.url, "POST", "/order", SAMPLE).status == 200
+
+
+def test_trap_a_redirect_takes_no_header_to_another_host(provider):
+    with FakeKitchen() as other, FakeKitchen(lambda path: FakeKitchen.answer(
+            {}, "307 Temporary Redirect", f"Location: {other.url}{path}")) as fake:
+        shop = start(fake.url)
+        assert ask(shop.url, "POST", "/order", SAMPLE).status == 502
+        shop.close()
+    assert len(fake.requests) == 1 and not other.requests
+
+
+def test_trap_an_answer_is_sent_in_one_piece(shop, monkeypatch):
+    sent = []
+    monkeypatch.setattr(microdonuts.Handler, "wfile", property(
+        lambda self: SimpleNamespace(write=sent.append, closed=True, close=lambda: None), lambda self, _: None),
+        raising=False)
+    with socket.create_connection(("127.0.0.1", shop.server_port)) as connection:
+        connection.sendall(get("/kitchen/get_donuts"))
+        [answer] = until(lambda: sent)
+    assert parse(answer).status == 200
+
+
+def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(provider):
+    with FakeKitchen() as fake:
+        shop = start(fake.url)
+        for _ in range(2):
+            assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
+        [connection] = shop.client.connections.idle
+        connection.sock.shutdown(socket.SHUT_RDWR)  # what a kitchen that restarts does to it
+        assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
+        assert len(fake.requests) == 3 and connection.sock is None
+        shop.close()
+
+
+def test_the_kitchen_imports_the_api_alone_and_the_shop_before_tracing_runs_without_the_packages():
+    imports = re.compile(r"(?m)^\s*(?:from|import) (opentelemetry[\w.]*)")
+    found = imports.findall((HERE / "kitchen.py").read_text())
+    assert found and not any(name.startswith("opentelemetry.sdk") for name in found)
+    assert any(name.startswith("opentelemetry.sdk") for name in imports.findall((HERE / "microdonuts.py").read_text()))
+    code = "import sys, runpy; sys.modules['opentelemetry'] = None; sys.path.insert(0, 'no-tracing'); " \
+           "runpy.run_path('no-tracing/microdonuts.py')"
+    subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True, timeout=DEADLINE)
+    for name in ("microdonuts.py", "kitchen.py"):
+        assert not imports.findall((HERE / "no-tracing" / name).read_text())
+        blocks = [re.findall(r"# BLOCK .*", (folder / name).read_text()) for folder in (HERE, HERE / "no-tracing")]
+        assert blocks[0] == blocks[1] and len(blocks[0]) >= 6
+
+
 # ---------------------------------------------------------------- closing
 
 
