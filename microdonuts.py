@@ -386,8 +386,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(505 if match else 400)
         self.command, self.target, self.request_version, lines = match.groups()
         self.headers = HTTPMessage()
-        for name, value in re.findall(r"([^:]+):[ \t]*(.*?)[ \t]*\r?\n", lines):
-            self.headers[name] = value  # adds: a repeated header stays repeated
+        for name, value in re.findall(r"([^:]+):(.*)\n", lines):
+            self.headers[name] = value.strip(" \t\r")  # adds: a repeated header stays repeated
         return True
 
     def refuse(self, status):

@@ -732,6 +732,10 @@ def test_forms_of_a_request_line_that_http_allows(shop, start_line):
     assert got.startswith(b"HTTP/1.1 200 OK\r\n") and b"<!DOCTYPE html>" in got
 
 
+def test_a_header_of_blanks_is_read_in_one_go(shop):
+    assert ask(shop.url, "GET", "/kitchen/get_donuts?order_id=x", None, [("A", f"a{' ' * 60_000}b")]).status == 200
+
+
 def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
     requests = post("/status", b'{"order_id": "x"}') + get("/kitchen/get_donuts?order_id=x") + get("/nowhere")
     got = send_raw(shop.url, requests + get("/", "Connection: close"))
