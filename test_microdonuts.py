@@ -809,12 +809,16 @@ KITCHEN_FAULTS = {
     "404": (kitchen_answers(FakeKitchen.answer({}, "404 Not Found")), 502, "answered 404", "404", False),
     "503": (kitchen_answers(FakeKitchen.answer({}, "503 Full", "Retry-After: 7")), 503, "kitchen is full", "503",
             False),
+    "503, ill-timed": (kitchen_answers(FakeKitchen.answer({}, "503 Full", "Retry-After: \xb2")), 503, "kitchen is full",
+                       "503", False),
     "redirect": (kitchen_answers(FakeKitchen.answer({}, "302 Found", "Location: http://127.0.0.1:1/")), 502,
                  "answered 302", None, False),
     "not JSON": (kitchen_answers(FakeKitchen.answer(b"<html>")), 502, "answered 200, nothing of use", None,
                  False),
     "cut short": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{}"), 502,
                   "IncompleteRead", "http.client.IncompleteRead", True),
+    "cut shorter": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n{}" % 10**30),
+                    502, "IncompleteRead", "http.client.IncompleteRead", True),
     "cut chunk": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                                   b"9\r\n{}"), 502, "IncompleteRead", "http.client.IncompleteRead", True),
     "not HTTP": (kitchen_answers(b"220 ftp\r\nConnection: close\r\n"), 502, "BadStatusLine",
@@ -833,7 +837,7 @@ def test_a_kitchen_that_fails_is_a_clear_error_in_time(spans, provider, monkeypa
         shop.close()
     assert reply.status == status and word in reply.body["error"]
     assert path == "/status" or re.match(r"Order [0-9a-f-]{36} failed with 0 of 2 donuts taken. ", reply.body["error"])
-    assert reply.headers["Retry-After"] == ("7" if fault == "503" else None)
+    assert reply.headers["Retry-After"] == {"503": "7", "503, ill-timed": "10"}.get(fault)
     server, internal, client = spans.of(reply)
     assert client.attributes.get("error.type") == error_type
     assert client.status.status_code.name == ("ERROR" if error_type else "UNSET")
@@ -860,16 +864,21 @@ def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_taken(provider, do
     assert reply.status == 502 and " failed with 2 of 2 donuts taken. The kitchen" in reply.body["error"]
 
 
-def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch):
+@pytest.mark.parametrize("begin, drop", [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "), (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), (b"HTTP/1.1 200 ", b"O"),
+    (b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")], ids=[
+    "body", "body until it closes", "chunks", "status line", "header", "1xx"])
+def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
     monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
     shop = None
 
     def drip():
         connection = listener.accept()[0]
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        connection.sendall(begin)
         with pytest.raises(OSError):
             while True:
-                connection.sendall(b" ")
+                connection.sendall(drop)
                 time.sleep(0.02)
         connection.close()
 

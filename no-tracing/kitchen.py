@@ -9,7 +9,9 @@ import collections
 import contextlib
 import json
 import queue
+import re
 import select
+import socket
 import threading
 import time
 import types
@@ -28,9 +30,8 @@ class Refusal(Exception):
         self.status, self.headers = status, headers or {}
 
 
-def read_json(data):
-    """The value of some bytes of JSON (RFC 8259); ValueError or RecursionError for any others."""
-    return json.loads(data.decode(), parse_constant=int)  # int refuses NaN and Infinity, which JSON does not have
+# The value of a JSON text (RFC 8259: no NaN, no Infinity; int refuses them). Raises ValueError or RecursionError.
+read_json = json.JSONDecoder(parse_constant=int).decode
 
 
 # BLOCK 1: what both halves write on their spans
@@ -120,6 +121,14 @@ class Kitchen:
 
 # The way to the kitchen
 
+class Socket(socket.socket):
+    """Reads until `deadline`, a time.monotonic(); a timeout alone begins anew with each byte that drips in."""
+
+    def recv_into(self, *arguments):
+        self.settimeout(max(0.001, self.deadline - time.monotonic()))
+        return super().recv_into(*arguments)
+
+
 class KeptConnections(urllib.request.HTTPHandler):
     """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
 
@@ -128,9 +137,14 @@ class KeptConnections(urllib.request.HTTPHandler):
         self.idle = collections.deque()  # of HTTPConnections, the one used last at the right
 
     def http_open(self, request):
+        deadline = time.monotonic() + request.timeout
         connection = request.connection = self.take() or HTTPConnection(request.host, timeout=request.timeout)
-        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
+        if not connection.sock:
+            connection.connect()
+            connection.sock = Socket(fileno=connection.sock.detach())
         connection.sock.settimeout(request.timeout)
+        connection.sock.deadline = deadline
+        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
         # BLOCK 3: the peer that was really reached
         return connection.getresponse()
 
@@ -145,12 +159,16 @@ class KeptConnections(urllib.request.HTTPHandler):
                     return connection
                 connection.close()
 
-    def keep(self, connection, response):
-        """Keep a connection whose response was read to its end, unless the kitchen will close it."""
-        response.close()
+    def read(self, connection, response):
+        """The body of a response; its connection is then kept for another request, unless the kitchen will close it."""
+        with response:
+            data = b"".join(iter(lambda: response.read1(65_536), b""))  # not read(): it trusts any Content-Length
+        if response.length:
+            raise IncompleteRead(data, response.length)
         if not response.will_close:
             connection.idle_since = time.monotonic()
             self.idle.append(connection)
+        return data
 
 
 class KitchenClient:
@@ -169,20 +187,18 @@ class KitchenClient:
 
     def add_donut(self, order_id, flavor, deadline):
         """Have one donut fried; `deadline` is a time.monotonic()."""
-        body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
-        self.call("POST", "/kitchen/add_donuts", body, deadline)
+        self.call("POST", "/kitchen/add_donuts", json.dumps({"order_id": order_id, "flavor": flavor}), deadline)
 
     def get_donuts(self, order_id, deadline):
         """The donuts of an order, as Kitchen.get gives them."""
-        query = urllib.parse.urlencode({"order_id": order_id})
-        donuts = self.call("GET", f"/kitchen/get_donuts?{query}", None, deadline)
+        donuts = self.call("GET", f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id)}", None, deadline)
         if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
             raise Refusal(502, f"The kitchen at {self.url} gave no list of donuts: look at its terminal.")
         return donuts
 
     def call(self, method, path, body, deadline):
         """One HTTP request to the kitchen: the JSON value of its answer."""
-        request = urllib.request.Request(self.url + path, body, self.headers, method=method)
+        request = urllib.request.Request(self.url + path, body and body.encode(), self.headers, method=method)
         try:
             response, data = self.exchange(request, deadline)
         except (OSError, HTTPException, UnicodeError) as error:
@@ -191,11 +207,10 @@ class KitchenClient:
             sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
             raise Refusal(504 if is_late else 502, sentence) from error
         if response.status == 503:
-            seconds = response.headers.get("Retry-After", "")
-            headers = {"Retry-After": seconds if seconds.isdigit() else "10"}
-            raise Refusal(503, "The kitchen is full: try again later.", headers)
+            wait = re.fullmatch("[0-9]+", response.headers.get("Retry-After", ""))  # RFC 9110 10.2.3: or a date
+            raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": wait[0] if wait else "10"})
         try:
-            return read_json(data if response.status == 200 else b"")
+            return read_json(data.decode() if response.status == 200 else "")
         except (ValueError, RecursionError):
             sentence = f"The kitchen at {self.url} answered {response.status}, nothing of use: look at its terminal."
             raise Refusal(502, sentence) from None
@@ -205,19 +220,7 @@ class KitchenClient:
     def exchange(self, request, deadline):
         """Send a request and read its answer: (response, body)."""
         response = self.opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-        return response, self.read(request, response, deadline)
-
-    def read(self, request, response, deadline):
-        """The body of a response, read to its end; its connection is then free for the next request."""
-        data = b""
-        while chunk := response.read1(65_536):
-            data += chunk
-            if time.monotonic() > deadline:
-                raise TimeoutError("the answer takes too long")
-        if response.length:
-            raise IncompleteRead(data, response.length)
-        self.connections.keep(request.connection, response)
-        return data
+        return response, self.connections.read(request.connection, response)
 
 
 def is_donut(item):

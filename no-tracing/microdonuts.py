@@ -269,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
     def json(self):
         """The fields of the body, which is a JSON object whatever its Content-Type says."""
         try:
-            fields = read_json(self.body())
+            fields = read_json(self.body().decode())
         except (ValueError, RecursionError):
             raise Refusal(400, "The body is not JSON: send an object, in UTF-8.") from None
         if not isinstance(fields, dict):
