@@ -1440,10 +1440,10 @@ def test_server_spans_are_the_official_ones(package, make, shop, spans, monkeypa
 
 CLIENT_REQUESTS = {  # title: the method, the query, the body, and the kitchen's answer
     "200: GET": ("GET", "", None, FakeKitchen.answer([])),
-    "200: POST": ("POST", "", b"{}", FakeKitchen.answer({})),
+    "200: POST": ("POST", "", "{}", FakeKitchen.answer({})),
     "200: HTTP/1.0": ("GET", "", None, b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n[]"),
     "200: secrets": ("GET", "?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c=", None, FakeKitchen.answer([])),
-    "400: POST": ("POST", "", b"{", FakeKitchen.answer({}, "400 Bad Request")),
+    "400: POST": ("POST", "", "{", FakeKitchen.answer({}, "400 Bad Request")),
     "404: GET": ("GET", "", None, FakeKitchen.answer({}, "404 Not Found")),
     "500: GET": ("GET", "", None, FakeKitchen.answer({}, "500 Internal Server Error")),
     "refused": ("GET", "", None, None),
@@ -1469,7 +1469,7 @@ def test_client_spans_are_the_official_ones(spans):
         with FakeKitchen(kitchen_answers(answer)) as fake:
             if title == "refused":
                 fake.listener.shutdown(socket.SHUT_RDWR)  # the port stays ours, and is deaf
-            ask_with_urllib(fake.url + path, method, body, seconds, provider)
+            ask_with_urllib(fake.url + path, method, body and body.encode(), seconds, provider)
             with contextlib.suppress(kitchen.Refusal):
                 kitchen.KitchenClient(fake.url).call(method, path, body, time.monotonic() + seconds)
         ours = [span for span in spans.all() if span.attributes.get("url.full", "").startswith(fake.url)]
