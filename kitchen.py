@@ -13,7 +13,6 @@ import json
 import os
 import queue
 import re
-import secrets
 import select
 import socket
 import threading
@@ -414,7 +413,7 @@ class B3(TextMapPropagator):
         lines = {name: getter.get(carrier, name) or [""] for name in self.fields}
         trace_id, span_id, state = self.read({name: lines[name][0].split(",")[0].strip(" \t") for name in lines})
         if state == "0" and not trace_id and not span_id:  # "deny" alone: the trace begins here, and is not sampled
-            trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
+            trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
         match = B3_SINGLE.fullmatch(f"{trace_id}-{span_id}")
