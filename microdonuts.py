@@ -44,6 +44,8 @@ from http.client import HTTPException, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+gc.set_threshold(50_000)  # modules, spans and donuts stay on purpose: the default, 700, searches them too often
+
 # BLOCK 0: OpenTelemetry's API and SDK
 
 OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")  # opentelemetry.propagate fails at import if it has b3
@@ -634,7 +636,6 @@ def read_arguments():
 
 def main():
     arguments = read_arguments()
-    gc.set_threshold(50_000)  # spans and donuts are kept on purpose: the default, 700, searches them too often
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
     try:

@@ -2074,7 +2074,8 @@ def pieces(text):
             name = getattr(node, "name", lines[first].strip().partition(" = ")[0])
             while first and lines[first - 1].lstrip().startswith("#"):
                 first -= 1
-            name = "the module docstring" if isinstance(node, ast.Expr) and not prefix else prefix + name
+            is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not prefix
+            name = "the module docstring" if is_docstring else prefix + name
             found[name] = first, node.end_lineno
             if isinstance(node, ast.ClassDef):
                 find(node.body, f"{name}.")

@@ -24,6 +24,8 @@ from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+gc.set_threshold(50_000)  # modules, spans and donuts stay on purpose: the default, 700, searches them too often
+
 # BLOCK 0: OpenTelemetry's API and SDK
 
 from kitchen import FRY_SECONDS, STATES, Kitchen, KitchenClient, Refusal, read_json
@@ -405,7 +407,6 @@ def read_arguments():
 
 def main():
     arguments = read_arguments()
-    gc.set_threshold(50_000)  # spans and donuts are kept on purpose: the default, 700, searches them too often
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
     try:
