@@ -2192,8 +2192,8 @@ def parts(text):
 def terminal_spans(lines):
     """What the terminal shows of some spans."""
     rows = [LINE.fullmatch(line).groups() for line in lines]
-    return [Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}")
-            for arrow, kind, what, _, file, _, span, trace, parent, digits in rows]
+    return [Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}:{line}")
+            for arrow, kind, what, _, file, line, span, trace, parent, digits in rows]
 
 
 def drawn_spans(text):
