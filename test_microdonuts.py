@@ -1899,7 +1899,7 @@ def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, 
         counts = collections.Counter(donut["order_id"] for donut in donuts)
         assert all(counts[order_id] == 3 for order_id in ours) and len(donuts) <= kitchen.MAX_REMEMBERED
         until(lambda: usage(shop)[0] <= before[0] and usage(shop)[1] <= before[1] + 2, "rest")
-        if count >= 50_000:  # after 10,000 all that is remembered is at its bound; the rest is the allocator's fragments
+        if count >= 50_000:  # after 10,000 all that is remembered is at its bound; more is the allocator's fragments
             assert sizes[1] <= 1.15 * sizes[0], sizes
         assert shop.stop() == 0
     rows = check_lines(shop.out)
