@@ -52,8 +52,7 @@ ORDER_ID = "microdonuts.order.id"  # an attribute, and the baggage key under whi
 WIRE_HEADERS = {"traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
                 "x-b3-sampled", "x-b3-flags"}
 
-# HTTP spans, note on http.request.method: case-sensitive, and the variable's list in place of this one.
-KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
+KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")  # HTTP spans, note on http.request.method
                  or "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY").split(",")
 # HTTP spans, note on url.query; AWSAccessKeyId and Signature are v1.40.0's.
 SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|sig|(X-(Amz|Goog)-)?Signature|X-Amz-(Credential|Security-Token))=[^&]*")

@@ -1940,6 +1940,27 @@ def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(co
     assert len(shop.err) == 1, shop.err[:5]
 
 
+@pytest.mark.parametrize("connections", [16, pytest.param(256, marks=pytest.mark.soak)], ids=["short", "soak"])
+def test_sigterm_under_load_answers_all_who_are_in_and_loses_no_span(connections):
+    with Process("--fry-seconds", "0") as shop:
+        customers = buy(shop.url, 50 * connections, connections, replies := [])
+        until(lambda: len(replies) > 2 * connections)
+        assert shop.stop() == 0
+        for each in customers:
+            each.join()
+    answers = [reply for reply in replies if isinstance(reply, Reply)]
+    closing = {"error": "The shop is closing: order again when it is open."}
+    assert {reply.status for reply in answers} == {200, 503}
+    assert all(reply.body == closing for reply in answers if reply.status == 503)
+    assert all(isinstance(reply, (Reply, ConnectionError)) for reply in replies)  # those who came when it was closed
+    rows = check_lines(shop.out)
+    names = collections.Counter(row[2] for row in rows)
+    assert [names["POST /order 200"], names["POST /order 503"]] == [
+        sum(reply.status == status for reply in answers) for status in (200, 503)]
+    fried = collections.Counter(row[8] for row in rows if row[2] == "fry ok")
+    assert set(fried.values()) == {1} and len(shop.err) == 1, shop.err[:5]
+
+
 # ---------------------------------------------------------------- README: its commands, its map, its table of contents
 
 README = (HERE / "README.md").read_text()
@@ -2524,6 +2545,17 @@ def chromium(tmp_path_factory):
     driver.quit()
 
 
+@contextlib.contextmanager
+def window(driver, width):
+    """A browser that is so many pixels wide; below 800 it is a phone's."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 class Page:
     """What a person does on the page, and sees there."""
 
@@ -2665,9 +2697,7 @@ def test_the_page_polls_no_more_often_than_every_two_seconds(chromium, provider,
 @browser_test
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_axe_core_finds_nothing(chromium, slow_shop, width):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
+    with window(chromium, width):
         page = Page(chromium, slow_shop.url)
         fits = "return document.documentElement.scrollWidth <= innerWidth"
         assert page.violations() == [] and page.run(fits)
@@ -2675,8 +2705,6 @@ def test_the_page_fits_and_axe_core_finds_nothing(chromium, slow_shop, width):
         assert page.violations() == [] and page.run(fits)
         until(lambda: page.one("#order").get_attribute("data-state") == "ready")
         assert page.violations() == [] and page.run(fits)
-    finally:
-        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_the_page_is_whole_without_script_and_asks_for_nothing_from_elsewhere(shop):
@@ -2961,9 +2989,7 @@ def test_a_hundred_donuts_are_folded_and_only_rows_that_change_are_touched(chrom
 @browser_test
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_core_finds_nothing_in_a_trace(chromium, slow_shop, width):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 800}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
+    with window(chromium, width):
         page = Page(chromium, slow_shop.url)
         page.order("glazed", "jelly")
         trace_of(page, slow_shop.url)
@@ -2973,8 +2999,6 @@ def test_axe_core_finds_nothing_in_a_trace(chromium, slow_shop, width):
             until(lambda: page.all("#rows [aria-selected=true]"))
             assert page.violations() == []
             assert page.run("return document.documentElement.scrollWidth <= innerWidth")
-    finally:
-        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_the_read_outs_are_facts_and_bounded(provider):
