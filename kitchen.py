@@ -628,7 +628,6 @@ def type_name(error):
 # Two members. The first has the value "Amélie" and a property, "trusted", which the API cannot
 # express. "HTTP Header Format" is the part of W3C Baggage (commit 9af80f4) with these rules.
 
-MAX_BAGGAGE_MEMBERS = 180  # Definition
 MAX_BAGGAGE_BYTES = 8_192  # Limits
 BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # key: a token
 BAGGAGE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # value: baggage-octets
@@ -647,14 +646,17 @@ class W3CBaggage(TextMapPropagator):
             context = Context()
         received = {}
         header = ",".join(getter.get(carrier, "baggage") or [])
-        for member in header.split(",", MAX_BAGGAGE_MEMBERS)[:MAX_BAGGAGE_MEMBERS]:
+        if len(header) > MAX_BAGGAGE_BYTES:
+            header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
+        for member in header.split(","):
             pair, *properties = [part.strip(" \t") for part in member.split(";")]
             key, equals, value = split_pair(pair)
             if not equals or not all(map(is_property, [pair, *properties])):
                 continue
             text = urllib.parse.unquote(value)  # replaces what is not UTF-8, as "value" asks for
             context = baggage.set_baggage(key, text, context)
-            received[key, text] = ";".join([f"{key}={value}", *properties])
+            _, members = received.get(key, (None, []))  # a key may be repeated
+            received[key] = text, [*members, ";".join([f"{key}={value}", *properties])]
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
@@ -664,8 +666,9 @@ class W3CBaggage(TextMapPropagator):
         own = []
         passed_on = []
         for key, value in baggage.get_all(context).items():
-            if (key, value) in received:
-                passed_on.append(received[key, value])
+            received_value, members = received.get(key, (None, []))
+            if value == received_value:
+                passed_on += members
             elif BAGGAGE_KEY.fullmatch(key):
                 own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
         header = ""
