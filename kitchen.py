@@ -546,7 +546,7 @@ PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-")  #
 # HTTP spans, notes on url.full and url.query: the values of these keys are replaced.
 SECRET = re.compile(
     r"""
-    (?<= [?&] )
+    (?<! [^?&] )  # at the beginning of a query, or after "?" or "&"
     (?P<key>
         AWSAccessKeyId | Signature | sig
         | X-Amz-Signature | X-Amz-Credential | X-Amz-Security-Token
@@ -559,7 +559,7 @@ SECRET = re.compile(
 
 
 def redact(url):
-    """Return a URL with REDACTED for its secret values, and every other byte as it was."""
+    """Return a URL, or a query, with REDACTED for its secret values, and every other byte as it was."""
     return SECRET.sub(r"\g<key>=REDACTED", url)
 
 

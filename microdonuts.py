@@ -81,18 +81,18 @@ def trace_request(request):
 
     `request` is the Handler of BLOCK 6. It has read the head of the request, and no body yet.
     """
-    # Read the context that the caller has written into the headers. In this program the caller is
-    # KitchenClient.exchange of kitchen.py, with propagate.inject, or a browser, which sends none.
+    # Read the context that the caller has written into the headers. KitchenClient.exchange, in
+    # kitchen.py, writes it with propagate.inject; a browser writes none.
     caller_context = propagate.extract(request.headers, getter=HeaderGetter())
-    # Make it current, because start_span looks for a parent there. use_context also takes it away
-    # again: this thread may get another request, and that one must not become a part of this trace.
+    # Make it the current context, because start_span looks there for the parent of the new span.
+    # Afterwards use_context restores the previous one: this thread may get another request from the
+    # same connection, which must not become a part of this trace.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
-        with use_span(span):  # makes it the current span, and ends it when the answer has been sent
-            answer = (
-                request.dispatch()
-            )  # calls the endpoint; what that raises becomes an answer, too
+        # Make it the current span. use_span ends it after the block, when the answer has been sent.
+        with use_span(span):
+            answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
             if span.get_span_context().is_valid:
                 answer.headers["Server-Timing"] = server_timing(span)
@@ -117,7 +117,7 @@ def server_attributes(request):
         # The URL, and the host and port that it names
         "url.scheme": "http",
         "url.path": request.url_path,
-        "url.query": kitchen.redact("?" + request.url_query)[1:] or None,
+        "url.query": kitchen.redact(request.url_query) or None,
         "server.address": host,
         "server.port": port,
         # The caller. Without proxies in between, the client is the peer of the connection.
@@ -727,8 +727,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host (RFC 9112 3.2), and 421 if it is not ours."""
-        if not self.hosts and not self.authority and self.request_version == "HTTP/1.0":
-            return  # the only version that knows no Host
+        if self.request_version == "HTTP/1.0" and not self.hosts:
+            return
         names = [parse_authority(text) for text in [*self.hosts, self.authority]]
         if len(self.hosts) != 1 or None in names:
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
@@ -934,17 +934,6 @@ def kitchen_url(text):
     return f"http://{match[1]}"
 
 
-def fry_seconds(text):
-    """Return a number of seconds from 0 to 5. Closing waits for one donut, so not for longer."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds <= 5:
-        raise argparse.ArgumentTypeError("give a time from 0 to 5 seconds, such as 1.4")
-    return seconds
-
-
 def read_arguments():
     parser = argparse.ArgumentParser(description="A donut shop that shows context propagation.")
     parser.error = exit_with
@@ -962,12 +951,15 @@ def read_arguments():
     )
     parser.add_argument(
         "--fry-seconds",
-        type=fry_seconds,
+        type=float,
         default=kitchen.FRY_SECONDS,
         metavar="SECONDS",
-        help="how long one donut takes, up to 5 (%(default)s)",
+        help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 <= arguments.fry_seconds <= 5:  # closing the shop waits for one donut
+        exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
+    return arguments
 
 
 def main():
