@@ -559,7 +559,7 @@ SECRET = re.compile(
 
 
 def redact(url):
-    """Return a URL, or a query, with REDACTED for its secret values, and every other byte as it was."""
+    """Return a URL or a query with REDACTED for its secret values, and all else as it was."""
     return SECRET.sub(r"\g<key>=REDACTED", url)
 
 
@@ -648,7 +648,7 @@ class W3CBaggage(TextMapPropagator):
         header = ",".join(getter.get(carrier, "baggage") or [])
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
-        for member in header.split(","):
+        for member in [text for text in header.split(",") if "=" in text]:
             pair, *properties = [part.strip(" \t") for part in member.split(";")]
             key, equals, value = split_pair(pair)
             if not equals or not all(map(is_property, [pair, *properties])):
@@ -892,5 +892,9 @@ class DeadlineSocket(socket.socket):
         count = super().recv_into(*arguments)
         self.bytes_left -= count
         if self.bytes_left < 0:
-            raise HTTPException(f"the answer is longer than {MAX_ANSWER} bytes")
+            raise AnswerTooLong(f"more than {MAX_ANSWER} bytes")
         return count
+
+
+class AnswerTooLong(HTTPException):
+    pass
