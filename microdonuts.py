@@ -663,7 +663,6 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds without a byte from the client
     MessageClass = Headers
     command = None  # send needs it, even if there is no request line to take it from
-    is_waiting_for_100 = False
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
@@ -690,7 +689,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_expect_100(self):
         """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
-        self.is_waiting_for_100 = True
         return True
 
     def do_GET(self):
@@ -782,8 +780,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
         if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
-        if self.is_waiting_for_100:
-            self.is_waiting_for_100 = False
+        expectation = self.headers.get("Expect", "").lower()
+        if expectation == "100-continue" and self.request_version != "HTTP/1.0":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             body = self.rfile.read(int(self.length))
