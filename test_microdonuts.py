@@ -2372,41 +2372,154 @@ def test_the_map_of_the_code_is_the_territory():
 # ---------------------------------------------------------------- the walkthrough, step by step
 
 
+# A module and its finished form, to try the walkthrough's instructions on.
+BEGUN = '''\
+"""A stall."""
+
+import os
+
+
+##############################
+# BLOCK 1: the stall
+##############################
+
+PRICE = 2  # of a donut
+
+
+# Donuts by the dozen
+def dozen():
+    return 12
+
+
+class Stall:
+    """It sells."""
+
+    def open(self):
+        return True
+
+    def close(self):
+        return False
+
+
+##############################
+# BLOCK 2: its money
+##############################
+'''
+FINISHED = (
+    BEGUN.replace("2  # of a donut", "3").replace("A stall.", "A dear stall.") + "\nTILL = []\n"
+)
+IMPORT, PRICE, OPEN = (
+    "import os\n",
+    "PRICE = 2  # of a donut\n",
+    "    def open(self):\n        return True\n\n",
+)
+DOZEN, CLOSE = (
+    "# Donuts by the dozen\ndef dozen():\n    return 12\n",
+    "    def close(self):\n        return False\n",
+)
+MONEY = "# BLOCK 2: its money\n##############################\n"
+BAKER, SHUT = "def baker():\n    return 13\n", "    def shut(self):\n        return None\n"
+# The instruction, the code below it, what it looks for, and what is there afterwards.
+# fmt: off
+EDITS = [
+    ("replace `dozen`:", BAKER, DOZEN, BAKER),
+    ("replace `PRICE`:", f"PRICE = 1\n\n{BAKER}", PRICE, f"PRICE = 1\n\n\n{BAKER}"),
+    ("replace `Stall.close`:", f"\n{SHUT}\n", CLOSE, SHUT),
+    ("replace the module docstring:", '"""Sold."""\n', '"""A stall."""\n', '"""Sold."""\n'),
+    ("replace the imports:", "import re\nimport sys\n", IMPORT, "import re\nimport sys\n"),
+    ("below `Stall.open`, add:", SHUT, CLOSE, f"{SHUT}\n{CLOSE}"),
+    ("below `Stall`, add:", BAKER, CLOSE, f"{CLOSE}\n\n{BAKER}"),
+    ("below `PRICE`, add:", "COST = 1\n", PRICE, f"{PRICE}COST = 1\n"),
+    ("below `PRICE`, add:", BAKER, PRICE, f"{PRICE}\n\n{BAKER}"),
+    ("under `BLOCK 1`, add:", BAKER, PRICE, f"\n{BAKER}\n\n{PRICE}"),
+    ("under `BLOCK 2`, add:", "TILL = {}\n", MONEY, f"{MONEY}\nTILL = {{}}\n"),
+    ("copy `BLOCK 2`.", "", MONEY, f"{MONEY}\nTILL = []\n"),
+    ("copy `PRICE`.", "", PRICE, "PRICE = 3\n"),
+    ("copy the module docstring.", "", "A stall.", "A dear stall."),
+    ("delete `dozen`.", "", f"{DOZEN}\n\n", ""),
+    ("delete `Stall.open`.", "", OPEN, ""),
+]
+# What a writer may get wrong: the sentence, the code below it, and a word of what is said of it.
+WRONG = [
+    ("In `stall.py`, replace `bakers`:", "X = 1\n", "there is no bakers"),
+    ("In `stall.py`, change `dozen`:", "X = 1\n", "none of the forms.*change `dozen`"),
+    ("In `stall.py`, under `dozen`, add:", "X = 1\n", "none of the forms.*under `dozen`"),
+    ("In `stall.py`, replace `PRICE`:", "PRICE = (1)\n", "more than blank lines"),
+    ("In `stall.py`, replace `PRICE`:", "", "none of the forms.*replace `PRICE`"),
+    ("In `stall.py`, replace `PRICE`: see?", "PRICE = 1\n", "none of the forms.*replace `PRICE`"),
+    ("In `stall.py`, delete `PRICE`.", "PRICE = 1\n", "none of the forms.*```python"),
+    ("And so it is.", "PRICE = 1\n", "none of the forms.*```python"),
+]
+# fmt: on
+
+
+def after_step(sentences, code):
+    """Return what becomes of BEGUN in a walkthrough of one step."""
+    fence = f"```python\n{code}```\n" if code else ""
+    [(_, todo)] = steps(f"Hello\n\n## Step 1: x\n\n{sentences}\n\n{fence}")
+    text = BEGUN
+    for instruction in todo:
+        text = edited(text, FINISHED, instruction)
+    return text
+
+
+@pytest.mark.parametrize(("sentence", "code", "old", "new"), EDITS)
+def test_each_form_of_an_instruction_edits_whole_definitions(sentence, code, old, new):
+    assert BEGUN.count(old) == 1
+    assert after_step(f"Why so.\nIn `stall.py`,\n{sentence}", code) == BEGUN.replace(old, new)
+
+
+def test_one_sentence_may_name_several_and_one_paragraph_have_several():
+    text = after_step(
+        "In `s.py`, copy `PRICE`, `BLOCK 2` and the module docstring. Then. In `s.py`, delete `dozen`.",
+        "",
+    )
+    assert text == FINISHED.replace(f"{DOZEN}\n\n", "")
+
+
+@pytest.mark.parametrize(("sentence", "code", "word"), WRONG)
+def test_an_instruction_that_cannot_be_followed_says_why(sentence, code, word):
+    with pytest.raises(AssertionError, match=word):
+        after_step(sentence, code)
+
+
+def test_a_look_comes_after_the_commands_above_it_and_a_step_ends_at_the_next_heading():
+    usual, own, look = "python microdonuts.py\ncurl x\n", "curl y\n", "```\nshown\n```\n"
+    [(title, todo), (_, other)] = steps(
+        f"```sh\ncp\n```\n```sh\n{usual}```\n## Step 1: one\n{look}```sh\n{own}```\n{look}"
+        f"## Step 2: two\n{look}\n## What to try next\n\n```python\nX = 1\n```\n"
+    )
+    assert title == "Step 1: one"
+    assert todo == [(usual, "shown\n"), (own, "shown\n")]
+    assert other == [(usual, "shown\n")]
+
+
+@pytest.mark.parametrize("file", ["microdonuts.py", "kitchen.py"])
+@pytest.mark.parametrize("folder", [HERE, HERE / "no-tracing"], ids=["finished", "no-tracing"])
+def test_both_shops_have_the_blank_lines_of_the_walkthrough(folder, file):
+    text = (folder / file).read_text()
+    assert tidied(text) == text
+
+
 def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
     folder, last_touched = copy_shop(tmp_path, HERE / "no-tracing"), {}
-    for title, todo in steps():
+    todo_of_steps = steps((HERE / "no-tracing" / "README.md").read_text())
+    assert 1 <= len(todo_of_steps) <= 10
+    for title, todo in todo_of_steps:
+        assert isinstance(todo[-1], tuple), f"{title} does not end with what one sees"
         before = definitions(folder)
         try:
             take(folder, todo)
         except Exception as error:
             raise AssertionError(f"{title}: {error!r}") from error
-        last_touched |= {
-            key: title for key, text in definitions(folder).items() if text != before.get(key)
-        }
+        after = definitions(folder)
+        last_touched |= {key: title for key in after if after[key] != before.get(key)}
     ours, finished = definitions(folder), definitions(HERE)
-    stale = {
-        key: last_touched.get(key, "no step")
-        for key in ours.keys() | finished.keys()
-        if ours.get(key) != finished.get(key)
-    }
+    keys = {key for key in ours.keys() | finished.keys() if ours.get(key) != finished.get(key)}
+    stale = {key: last_touched.get(key, "no step") for key in keys}
     assert not stale, f"not as in the finished file: {stale}"
     for file in FILES:
         assert (folder / file).read_text() == (HERE / file).read_text(), file
-
-
-def test_the_walkthrough_is_short_and_whole():
-    sentences = re.findall(r"In\s`\w+\.py`,", section("The walkthrough"))
-    assert len(sentences) == sum(part[0] == "do" for _, todo in steps() for part in todo)
-    assert sum(code.count("\n") for code in fences(README, "python")) <= 350
-    assert 8 <= len(steps()) <= 11
-    for title, todo in steps():
-        text = re.search(rf"(?m)^### {re.escape(title)}\n(.*?)(?=^##|\Z)", README, re.DOTALL)[1]
-        assert (
-            "**Why.**" in text
-            and "**Auto-instrumentation.**" in text
-            and "**What you see now.**" in text
-        ), title
-        assert todo[-1][0] == "look", title
 
 
 # ---------------------------------------------------------------- under load and faults
@@ -3528,24 +3641,19 @@ class Terminal:
         return self.shops[port]
 
     def run(self, commands):
-        """What curl prints, or what its line of pipes makes of that."""
-        printed = ""
+        """Return what curl prints. The lines with curl, or with a variable, are one bash script."""
+        script = ""
         for line in commands.replace("\\\n", "").splitlines():
-            if "curl" in line:
-                line = self.here(line).replace("curl ", "curl -sS --max-time 20 ")
-                printed += subprocess.run(
-                    ["bash", "-c", line], capture_output=True, text=True, timeout=DEADLINE
-                ).stdout
+            if "curl" in line or "$" in line:
+                script += self.here(line).replace("curl ", "curl -sS --max-time 20 ") + "\n"
             elif "microdonuts.py" in line:
                 before, _, after = line.partition("microdonuts.py")
                 arguments = shlex.split(self.here(after))
                 port = arguments[arguments.index("--port") + 1] if "--port" in arguments else "8082"
-                self.shop(
-                    port,
-                    *[word for word in arguments if word not in ("--port", port)],
-                    **dict(re.findall(r"([A-Z_]+)=(\S+)", before)),
-                )
-        return printed
+                arguments = [word for word in arguments if word not in ("--port", port)]
+                self.shop(port, *arguments, **dict(re.findall(r"([A-Z_]+)=(\S+)", before)))
+        bash = ["bash", "-c", script]
+        return subprocess.run(bash, capture_output=True, text=True, timeout=2 * DEADLINE).stdout
 
 
 def anonymous(text):
@@ -3560,148 +3668,98 @@ def anonymous(text):
 
 
 FILES = ("microdonuts.py", "kitchen.py")
-INSTRUCTION = re.compile(
-    r"In `(?P<file>\w+\.py)`, (?:under `# BLOCK (?P<block>\d)`, (?:below the class, )?|in `(?P<where>[\w.]+)`, )?"
-    r"(?P<verb>add|change|copy)(?P<what>(?:[^`.:]*`[^`]+`|[^`.:]* the module docstring)*)"
-    r"(?: to:|:| from the finished file\.)"
-)
 Seen = collections.namedtuple("Seen", "id parent trace label")
+
+# The sentences of the walkthrough that change a file. An example of each:
+#   In `kitchen.py`, replace `KitchenClient.exchange`:    (the new definition follows, as Python)
+#   In `kitchen.py`, below `Refusal`, add:                (the same)
+#   In `kitchen.py`, under `BLOCK 9`, add:                (the same)
+#   In `kitchen.py`, copy `BLOCK 7` and `BLOCK 12`.       (from the finished file)
+#   In `kitchen.py`, delete `Kitchen.peek`.
+TARGET = r"(?:`[^`]+`|the\simports|the\smodule\sdocstring)"
+PART = re.compile(
+    r"(?ms)In\s`(?P<file>\w+\.py)`,\s(?:"
+    rf"(?P<verb>replace|below|under(?=\s`BLOCK))\s(?P<target>{TARGET})(?:,\sadd)?:\n\n```python\n(?P<code>.*?)^```$"
+    rf"|(?P<whole>copy|delete)\s(?P<targets>{TARGET}(?:(?:,|\sand|,\sand)\s{TARGET})*)\.)"
+    r"|^```(?P<language>sh|)\n(?P<block>.*?)^```$"
+)
 
 
 def pieces(text):
-    """{name: (first line, line after its last)} of all that a module and its classes define: Handler, Handler.serve,
-    "MAX_TRACES, MAX_SPANS", an import by its whole line. The comment right above belongs to it."""
-    lines, found = text.splitlines(), {}
+    """Return {name: (first line, line after its last)} of whatever an instruction can name in a module.
 
-    def find(nodes, prefix):
-        for node in nodes:
-            first = (
-                min(
-                    [node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno
-                ).lineno
-                - 1
-            )
-            name = getattr(node, "name", lines[first].strip().partition(" = ")[0])
-            while first and lines[first - 1].lstrip().startswith("#"):
+    Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the first BLOCK), and
+    each function, class, method ("Handler.do_GET") and constant, with the comment right above it.
+    """
+    module, lines = ast.parse(text), text.splitlines()
+    blocks = {
+        line[2:].partition(":")[0]: n - 1
+        for n, line in enumerate(lines)
+        if line.startswith("# BLOCK ")
+    }
+    starts = [0, module.body[0].end_lineno, *blocks.values(), len(lines)]
+    names = ["the module docstring", "the imports", *blocks]
+    found = dict(zip(names, itertools.pairwise(starts), strict=True))
+    for holder in [module, *(node for node in module.body if isinstance(node, ast.ClassDef))]:
+        for node in holder.body:
+            first = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])]) - 1
+            while re.match(" *# ", lines[first - 1]):
                 first -= 1
-            is_docstring = (
-                isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not prefix
+            name = getattr(node, "name", ast.unparse(node).partition(" = ")[0])
+            found[f"{holder.name}.{name}" if holder is not module else name] = (
+                first,
+                node.end_lineno,
             )
-            name = "the module docstring" if is_docstring else prefix + name
-            found[name] = first, node.end_lineno
-            if isinstance(node, ast.ClassDef):
-                find(node.body, f"{name}.")
-
-    find(ast.parse(text).body, "")
     return found
 
 
-def blank_lines_above(lines, at):
-    return next(n for n in range(at + 1) if n == at or lines[at - n - 1])
+def tidied(text):
+    """Return a module with the blank lines that `ruff format` wants, two above a banner, and one below it."""
+    text = re.sub(r"\n*(\n##+\n# BLOCK .*\n##+\n)\n*", r"\n\n\1\n", text)
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "100", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=DEADLINE)
+    lines, formatted = (list(filter(None, each.splitlines())) for each in (text, done.stdout))
+    assert lines == formatted, f"ruff would change more than blank lines. {done.stderr}"
+    return done.stdout
 
 
-def put(text, finished, heading, name, code):
-    """Insert a definition below a heading: in the order of the finished file, and with its blank lines."""
-    lines, model, have, order = (
-        text.splitlines(),
-        finished.splitlines(),
-        pieces(text),
-        pieces(finished),
-    )
-    scope = re.match(r"([A-Za-z]\w*\.)?", name)[0]
-    siblings = [each for each in order if re.match(r"([A-Za-z]\w*\.)?", each)[0] == scope]
-    earlier = siblings[: siblings.index(name)]
-    at = max([heading + 1, *(have[each][1] for each in earlier if each in have)])
-    after = next((n for n in range(at, len(lines)) if lines[n]), len(lines))
-    below = blank_lines_above(model, model.index(lines[after])) if after < len(lines) else 0
-    lines[at:after] = [*[""] * blank_lines_above(model, order[name][0]), *code, *[""] * below]
-    return "\n".join(lines) + "\n"
+def edited(text, finished, part):
+    """Return a module's text after one instruction of the walkthrough."""
+    for target in re.findall(TARGET, part["target"] or part["targets"]):
+        target = " ".join(target.strip("`").split())
+        assert target in pieces(text), f"there is no {target}"
+        (first, last), lines = pieces(text)[target], text.splitlines()
+        code, old = (part["code"] or "").splitlines(), lines[first:last]
+        if part["verb"] == "under":
+            code = [*old[:3], *code, *old[3:]]  # a banner has three lines
+        elif part["verb"] == "below":
+            code = [*old, *code]
+        elif part["whole"] == "copy":
+            code = finished.splitlines()[slice(*pieces(finished)[target])]
+        text = "\n".join([*lines[:first], *code, *lines[last:], ""])
+    return tidied(text)
 
 
-def add(text, finished, block, code):
-    """Carry out "under # BLOCK n, add": the definitions of some code, or the lines of a function."""
-    lines = text.splitlines()
-    [heading] = [n for n, line in enumerate(lines) if line.strip().startswith(f"# BLOCK {block}:")]
-    if re.match(r" +(?! |def )", code):
-        return "\n".join([*lines[: heading + 1], code, *lines[heading + 1 :], ""])
-    holders = [
-        name
-        for name, (first, last) in pieces(text).items()
-        if "." not in name and first < heading < last
+def steps(text):
+    """Return [(title, [an instruction, or (commands, shown)])] of a walkthrough's steps."""
+    introduction, *texts = re.split(r"(?m)^## (?=Step \d+: )", text)
+    usual = [commands for commands in fences(introduction, "sh") if "curl" in commands]
+    return [
+        (step.partition("\n")[0], list(parts(step.partition("\n## ")[0], usual))) for step in texts
     ]
-    shell, end = f"class {holders[0]}:\n" if code.startswith(" ") else "", 0
-    for name, (first, last) in list(pieces(shell + code).items())[bool(shell) :]:
-        if first >= end:  # not a method of a class that went in as a whole
-            text, end = (
-                put(text, finished, heading, name, (shell + code).splitlines()[first:last]),
-                last,
-            )
-    return text
 
 
-def change(text, where, target, code):
-    """Carry out "change": a definition by its name, or one line by its text."""
-    lines, have = text.splitlines(), pieces(text)
-    if target in have:
-        first, last = have[target]
-    else:
-        inside = range(*have[where]) if where else range(len(lines))
-        found = [n for n in inside if lines[n].strip() == target]
-        assert len(found) == 1, f"{target} is there {len(found)} times"
-        [first] = found
-        last = first + 1
-    return "\n".join([*lines[:first], code, *lines[last:], ""])
-
-
-def obey(folder, match, code):
-    """Carry out one sentence of the walkthrough."""
-    file, targets = folder / match["file"], quoted(match["what"]) or ["the module docstring"]
-    text, finished = file.read_text(), (HERE / match["file"]).read_text()
-    if match["verb"] == "add":
-        text = add(text, finished, match["block"], code)
-    elif match["verb"] == "copy":
-        for target in targets:
-            first, last = pieces(finished)[target]
-            code = "\n".join(finished.splitlines()[first:last])
-            text = (
-                add(text, finished, match["block"], code)
-                if match["block"]
-                else change(text, None, target, code)
-            )
-    else:
-        [target] = targets
-        text = change(text, match["where"], target, code)
-    file.write_text(text)
-
-
-def steps():
-    """[(title, [("do", match, code) or ("look", commands, what one sees)])] of the walkthrough's steps."""
-    found = []
-    for text in re.split(r"(?m)^### (?=Step \d+: )", section("The walkthrough"))[1:]:
-        title = text.partition("\n")[0]
-        try:
-            found.append((title, list(parts(text))))
-        except AssertionError as error:
-            raise AssertionError(f"{title}: {error}") from None
-    return found
-
-
-def parts(text):
-    """The sentences and looks of a step, in order."""
-    commands = fences(section("The walkthrough"), "sh")[1]
-    for prose, language, block in re.findall(
-        r"(.*?)(?:^```(\w*)\n(.*?)^```$|\Z)", text, re.DOTALL | re.MULTILINE
-    ):
-        prose = " ".join(prose.split())
-        sentences = list(INSTRUCTION.finditer(prose))
-        yield from (("do", match, None) for match in sentences if match[0].endswith("."))
-        if language == "python":
-            assert sentences and prose.endswith(sentences[-1][0]), f"no instruction before\n{block}"
-            yield "do", sentences[-1], block.rstrip("\n")
-        elif language == "sh":
-            commands = block
-        elif block:
-            yield "look", commands, block
+def parts(step, usual):
+    """Yield a step's instructions, and its pairs of commands and what is shown below them, in order."""
+    stray = re.search(r"In\s`\w+\.py`,.*|```\w+\n.*", PART.sub("", step))
+    assert not stray, f"this has none of the forms of an instruction: {stray[0]}"
+    for part in PART.finditer(step):
+        if part["file"]:
+            yield part
+        elif part["language"]:
+            usual = [part["block"]]
+        else:
+            yield usual[0], part["block"]
 
 
 def terminal_spans(lines):
@@ -3815,9 +3873,11 @@ def definitions(folder):
 
 def take(folder, todo):
     """Do what a step says, and see what it says one sees."""
-    for kind, *what in todo:
-        if kind == "do":
-            obey(folder, *what)
-        else:
+    for part in todo:
+        if isinstance(part, tuple):
+            commands, shown = part
             with Terminal(folder) as terminal:
-                compare_with(what[1], terminal, terminal.run(what[0]))
+                compare_with(shown, terminal, terminal.run(commands))
+        else:
+            path, finished = folder / part["file"], (HERE / part["file"]).read_text()
+            path.write_text(edited(path.read_text(), finished, part))
