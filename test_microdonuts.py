@@ -1,8 +1,9 @@
 """The tests of MicroDonuts, in the order in which a learner meets its features.
 
-Most run the shop in this process (`shop`), where each span that ends can be looked at; what belongs to a process
-(settings, signals, the terminal) is tested on a shop in a process of its own (`Process`). Nothing sleeps for a while:
-what takes time is waited for, with a deadline.
+Most tests run the shop in this process (the fixture `shop`), because there each span that ends
+can be looked at. Settings, signals and the terminal belong to a process, so they are tested on a
+shop in a process of its own (the class `Process`). No test sleeps for a fixed time: it waits until
+something has happened, with a deadline. The helpers are at the end of the file.
 """
 
 import argparse
@@ -227,7 +228,7 @@ def test_server_timing_names_the_span(shop, spans):
     ):
         reply = ask(shop.url, method, path, SAMPLE if method == "POST" else None)
         [span] = [span for span in spans.all() if span.parent is None]
-        ids = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+        ids = traceparent_of(span)
         assert reply.headers["Server-Timing"] == f'trace;desc="{ids}"'
         assert not set(reply.headers["Server-Timing"]) & set("\r\n")
         spans.clear()
@@ -285,7 +286,8 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
 # ---------------------------------------------------------------- the terminal
 
 LINE = re.compile(
-    r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +(\w+\.py):(\d+) "
+    r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +"
+    r"(\w+\.py):(\d+) "
     r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n"
 )
 SIX = {"donuts": [{"flavor": "glazed", "quantity": 4}, {"flavor": "jelly", "quantity": 2}]}
@@ -382,7 +384,10 @@ def test_the_store_hears_of_a_span_when_it_starts_and_is_bounded(monkeypatch):
 
 
 def attributes(span):
-    """A span's attributes as a dict, with what differs from run to run taken out once it is seen to make sense."""
+    """Return the function that started a span, and the span's other attributes.
+
+    Attributes that differ from run to run are left out once they have been checked.
+    """
     found = dict(span.attributes)
     path = pathlib.Path(found.pop("code.file.path"))
     function = found.pop("code.function.name")
@@ -395,9 +400,8 @@ def attributes(span):
 
 
 def wire(span):
-    """The http.request.header attributes that a kitchen call is expected to have: those of its CLIENT span."""
-    ids = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
-    return {"http.request.header.traceparent": (ids,)}
+    """Return the http.request.header attributes that both ends of a kitchen call must have."""
+    return {"http.request.header.traceparent": (traceparent_of(span),)}
 
 
 def test_every_attribute_of_every_kind_of_span(shop, spans):
@@ -558,13 +562,13 @@ def test_credentials_in_the_kitchens_url_are_sent_but_not_shown(provider, spans)
     )
 
 
-# ---------------------------------------------------------------- the wire: W3C Trace Context Level 2
+# ---------------------------------------------------------------- the wire: W3C Trace Context
 
 VALID = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
 MANY = [f"k{n}=v" for n in range(33)]
 LONG_KEY, LONG_VALUE = "k" * 256, "v" * 256
-# Section; what it says; the header lines sent; the traceparent's flags passed on (None: a new trace); the tracestate
-# passed on (None: none).
+# The section of Level 2; its rule; the header lines that are sent; the flags of the traceparent
+# that is passed on (None for a new trace); the tracestate that is passed on (None for none).
 # fmt: off
 WIRE = [
     ("3.2.1", "a name of any case", [("TraceParent", f"00-{VALID}-01"), ("TRACESTATE", "a=1")], "01", "a=1"),
@@ -627,12 +631,13 @@ WIRE = [
 
 
 def carried_by(shop, fake, headers, path="/order"):
-    """Send a request with these headers to a shop with that kitchen: the reply, and the heads of its kitchen calls."""
+    """Send a request with these headers to a shop whose kitchen is `fake`, and return the reply."""
     fake.requests.clear()
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
     body = json.dumps(SAMPLE if path == "/order" else {"order_id": "x"}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode()
-    reply = parse(send_raw(shop.url, head + lines + b"\r\n" + body, shut=False))
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+    length = f"Content-Length: {len(body)}\r\n\r\n".encode()
+    reply = parse(send_raw(shop.url, head + lines + length + body, shut=False))
     assert reply.status == 200, reply
     return reply
 
@@ -701,7 +706,7 @@ def test_orders_and_status_checks_carry_the_callers_trace_to_the_kitchen(wired, 
 
 # fmt: off
 CONTINUED = [
-    ("POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly"}),
+    ("POST", "/kitchen/add_donuts", {"order_id": "continued", "flavor": "jelly"}),
     ("GET", "/kitchen/get_donuts", None),
     ("GET", "/nowhere", None),
     ("HEAD", "/kitchen/get_donuts", None),
@@ -785,7 +790,8 @@ def test_nothing_is_injected_without_a_valid_span():
 
 T16, T32, S16, P16 = "a3ce929d0e0e4736", TRACE_ID, PARENT_ID, "b7ad6b7169203331"
 ZERO16 = "0" * 16
-# Header lines; what is read of them, as trace id, span id and sampling state, or None: the context is left alone.
+# The header lines that are sent; the trace id, span id and sampling state that are read from them,
+# or None if the context is left alone.
 # fmt: off
 B3_CASES = [
     ({"b3": f"{T32}-{S16}-1"}, (T32, S16, "1")),
@@ -833,7 +839,7 @@ B3_DIFFERENCES = {
 
 
 def read_b3(propagator, headers):
-    """What a propagator makes of some headers: (trace id, span id, state that it sends on), or None."""
+    """Return (trace id, span id, the state that is sent on) as a propagator reads them, or None."""
     message = http.client.HTTPMessage()
     for name, value in dict(headers).items() if isinstance(headers, dict) else headers:
         message[name] = value
@@ -891,7 +897,7 @@ def test_b3_debug_is_kept_downstream():
     assert fake.headers("x-b3-flags") == ["1"] and fake.headers("x-b3-sampled") == [None]
 
 
-# ---------------------------------------------------------------- README: experiments, and sampling as a decision that travels
+# ---------------------------------------------------------------- README: experiments and sampling
 
 # fmt: off
 CHOSEN_PROPAGATORS = [
@@ -1153,7 +1159,7 @@ def test_the_broken_lines_are_those_that_matter():
     assert list(BREAKS) == "inject extract attach detach current queue Getter baggage end".split()
 
 
-# ---------------------------------------------------------------- README: two processes, settings, and elsewhere
+# ---------------------------------------------------------------- README: elsewhere, and settings
 
 
 def test_two_processes_give_one_trace():
@@ -1277,14 +1283,16 @@ def test_a_setting_that_cannot_be_is_one_line_and_exit_2(arguments, env, sentenc
 def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
     second = Process("--port", str(shop.server_port))
     assert second.wait() == 2
-    sentence = f"cannot listen on 127.0.0.1 port {shop.server_port} ([Errno {errno.EADDRINUSE}] Address already in use)"
+    reason = f"[Errno {errno.EADDRINUSE}] Address already in use"
+    sentence = f"cannot listen on 127.0.0.1 port {shop.server_port} ({reason})"
     assert second.err == [f"microdonuts: {sentence}: choose another --host or --port\n"]
 
 
 def test_otlp_without_its_package_says_what_to_install(tmp_path):
     package = tmp_path / "opentelemetry"
     code = (
-        "import sys; sys.modules['opentelemetry.exporter'] = None; import runpy; sys.argv = ['microdonuts.py']; "
+        "import runpy, sys; sys.modules['opentelemetry.exporter'] = None; "
+        "sys.argv = ['microdonuts.py']; "
         "runpy.run_path('microdonuts.py', run_name='__main__')"
     )
     done = subprocess.run(
@@ -1395,7 +1403,8 @@ def get(path, *headers, method="GET"):
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
 
 
-# What is sent, raw; the status; the sentence. Each row is sent to the shop and to the shop before tracing.
+# The bytes that are sent; the status and the sentence of the answer. Each row is sent to the shop,
+# and to the shop without tracing.
 # fmt: off
 REFUSALS = {
     **{f"POST {path}: {what}": (post(path, body), 400, sentence)
@@ -1648,8 +1657,8 @@ def kitchen_answers(data):
     return lambda path: data
 
 
-# What the kitchen does; the answer's status and a word of its sentence; the CLIENT span's error.type, and whether it
-# has an event.
+# The kitchen's script; the status of the shop's answer, and a word of its sentence; the error.type
+# of the CLIENT span, and whether it has an event.
 # fmt: off
 KITCHEN_FAULTS = {
     "refused": (None, 502, "ConnectionRefusedError", "ConnectionRefusedError", True),
@@ -1768,7 +1777,7 @@ def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, 
     assert reply.status == 504 and "took too long" in reply.body["error"] and not thread.is_alive()
 
 
-# ---------------------------------------------------------------- traps of the standard library, and the house
+# ---------------------------------------------------------------- traps, and the house
 
 
 def test_trap_a_proxy_in_the_environment_is_not_between_shop_and_kitchen():
@@ -1964,15 +1973,18 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = (
     "http"  # the stable convention; read once, at a package's first use
 )
 
-# What we alone write, whatever the request: the line that started the span, what is the shop's own, and the headers.
+# Attributes that we alone write, whatever the request is: the line and the thread that started the
+# span, the shop's own, and the headers that carried the trace.
 OURS_ALONE = re.compile(
     r"code\.(function\.name|file\.path|line\.number)|microdonuts\..+|"
     r"http\.request\.header\.(traceparent|tracestate|baggage|b3|x-b3-[a-z]+)"
 )
 
-# All other differences. The packages; the attributes, or name, status, description, exceptions; what is in the title of
-# the requests that show it ("": any); what they write, and what we write: JSON, * for any text, # for a number, "" for
-# nothing; and what says that we are right: headings of "HTTP spans", or another page, of Semantic Conventions v1.44.0.
+# All other differences: the packages; the attributes, or name, status, description, exceptions; a
+# pattern that is found in the titles of the requests that show it; the value that they write, and
+# the one that we write (JSON, with * for any text and # for a number; "" for none); and the text
+# that says that we are right, by its heading in "HTTP spans" of Semantic Conventions v1.44.0, or
+# by its page.
 Difference = collections.namedtuple("Difference", "packages aspects when theirs ours clause")
 # fmt: off
 DIFFERENCES = [Difference(*row) for row in (
@@ -2026,7 +2038,7 @@ DIFFERENCES = [Difference(*row) for row in (
 
 
 def aspects(span, port):
-    """What is compared of a span: {aspect or attribute: its value in JSON}; PORT stands for the server's port."""
+    """Return {aspect or attribute: its value in JSON}, with PORT for the server's port."""
     parent = (
         span.parent
         and f"{span.parent.trace_id:032x}-{span.parent.span_id:016x} {span.parent.is_remote}"
@@ -2048,8 +2060,10 @@ def aspects(span, port):
 
 
 def compare_with_official(package, pairs):
-    """{title of a request: (their aspects, ours)}: each is equal, or ours alone, or listed; and all that is listed for
-    this package was shown."""
+    """Check that all differences are listed, and that all that is listed for a package was shown.
+
+    `pairs` is {title of a request: (their aspects, ours)}.
+    """
 
     def fits(pattern, text):
         return re.fullmatch(
@@ -2089,7 +2103,7 @@ TOLD = SimpleNamespace(status=200, error=None)
 
 
 def as_told(environ):
-    """The status that the apps of the official packages are told to answer; or what they are told to raise."""
+    """Return the status that the official packages' apps are told to answer, or raise."""
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if TOLD.error:
         raise TOLD.error
@@ -2109,7 +2123,7 @@ def wsgi_server(provider):
 
 
 def flask_server(provider):
-    """An instrumented Flask app with the shop's endpoints: what it routes there it answers as it is told."""
+    """Return a server with an instrumented Flask app that has the shop's endpoints."""
     app = flask.Flask(__name__, static_folder=None)
     FlaskInstrumentor.instrument_app(app, tracer_provider=provider)
     for path in ("/order", "/status", "/kitchen/add_donuts", "/kitchen/get_donuts"):
@@ -2164,7 +2178,7 @@ def answer_to(title, port):
 
 
 def our_answer_to(title, shop, monkeypatch):
-    """The same from the shop, whose kitchen is full or fails where the title says so: the id of the answer's span."""
+    """Return the id of the shop's span for a request; its kitchen fails where the title says so."""
 
     def fail(*_):
         raise (
@@ -2223,7 +2237,7 @@ CLIENT_REQUESTS = {
 
 
 def ask_with_urllib(url, method, body, seconds, provider):
-    """A request as anyone would send it with urllib, which is instrumented as long as that takes."""
+    """Send a request as anyone would with urllib, which is instrumented meanwhile."""
     URLLibInstrumentor().instrument(tracer_provider=provider)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with contextlib.suppress(
@@ -2333,7 +2347,7 @@ def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
     )
 
 
-# ---------------------------------------------------------------- README: its table of contents, and its map of the code
+# ---------------------------------------------------------------- README: its contents and its map
 
 
 def test_the_table_of_contents_is_that_of_readme():
@@ -2470,10 +2484,8 @@ def test_each_form_of_an_instruction_edits_whole_definitions(sentence, code, old
 
 
 def test_one_sentence_may_name_several_and_one_paragraph_have_several():
-    text = after_step(
-        "In `s.py`, copy `PRICE`, `BLOCK 2` and the module docstring. Then. In `s.py`, delete `dozen`.",
-        "",
-    )
+    copied = "In `s.py`, copy `PRICE`, `BLOCK 2`, and the module docstring."
+    text = after_step(f"{copied} Then.\nIn `s.py`, delete `dozen`.", "")
     assert text == FINISHED.replace(f"{DOZEN}\n\n", "")
 
 
@@ -2528,7 +2540,7 @@ THREE = {"donuts": [{"flavor": "glazed", "quantity": 2}, {"flavor": "jelly", "qu
 
 
 def buy(url, count, connections, replies):
-    """So many orders of three, on so many kept-alive connections: the Reply of each, or its exception."""
+    """Start threads that place `count` orders, and add each Reply or exception to `replies`."""
     left = iter(range(count))
 
     def customer():
@@ -2550,7 +2562,7 @@ def buy(url, count, connections, replies):
 
 
 def annoy(url, done):
-    """Clients that stall, vanish, send byte by byte, or send what is no HTTP, a few of each a second until `done`."""
+    """Be clients that stall, vanish, send byte by byte, or send no HTTP, until `done` is set."""
     whole, stalled = post("/order", json.dumps(THREE).encode()), []
     while not done.wait(0.1):
         with contextlib.suppress(OSError):
@@ -2579,7 +2591,7 @@ def usage(process):
 
 
 def check_lines(lines):
-    """Every span has its parent, and each trace that got so far its 13 spans: the terminal tells."""
+    """Return the fields of the terminal's lines, each of which must have its parent among them."""
     rows = [LINE.fullmatch(line).groups() for line in lines]
     ids = {row[6] for row in rows}
     assert len(ids) == len(rows)
@@ -3397,7 +3409,7 @@ def ask(url, method, path, body=None, headers=()):
 
 
 def send_raw(url, data, shut=True):
-    """Bytes as they are on a connection of its own: all that came back until the server closed it."""
+    """Send bytes as they are, and return all that comes back until the connection is closed."""
     with socket.create_connection(
         url.removeprefix("http://").split(":"), timeout=DEADLINE
     ) as connection:
@@ -3456,6 +3468,12 @@ def named(spans, name):
     return [span for span in spans if span.name == name]
 
 
+def traceparent_of(span):
+    """Return the traceparent that names a span."""
+    context = span.context
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 def tree(spans, parent_id=None, indent=""):
     """The spans of a trace as indented text, in call order: the form of design and README."""
     known = {span.context.span_id for span in spans}
@@ -3479,7 +3497,7 @@ def start(kitchen_url=None, fry_seconds=0, host="127.0.0.1"):
 
 @pytest.fixture(scope="session")
 def provider():
-    """The one tracer provider of this process, as the program makes it; it also fills the page's store."""
+    """Return the one tracer provider of this process, made as the program makes it."""
     os.environ["OTEL_TRACES_EXPORTER"] = "none"
     provider = microdonuts.set_up_tracing(STORE)
     del os.environ["OTEL_TRACES_EXPORTER"]
@@ -3505,7 +3523,7 @@ def shop(provider):
 
 
 class Process:
-    """A shop in a process of its own, on a free port. Use: with Process("--fry-seconds", "0") as shop: ..."""
+    """A shop in a process of its own, on a free port."""
 
     def __init__(self, *arguments, folder=HERE, **env):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
@@ -3560,9 +3578,10 @@ class Process:
 
 
 class FakeKitchen:
-    """A kitchen played by the test: `requests` are the raw heads that it got, and script(path) the bytes it answers.
+    """A kitchen that the test plays. `requests` has the raw heads that it got.
 
-    A script that gives b"" closes the connection without a word; one that gives None has the kitchen say nothing.
+    script(path) returns the bytes that it answers. It closes the connection without an answer if
+    that is b"", and says nothing if it is None.
     """
 
     def __init__(self, script=None):
@@ -3614,11 +3633,11 @@ class FakeKitchen:
         return [match and match[1] for match in found]
 
 
-# ---------------------------------------------------------------- what the tests of README and of the walkthrough use
+# ---------------------------------------------------------------- what the tests of the texts use
 
 
 class Terminal:
-    """Runs README's commands: a line with microdonuts.py opens a shop, and curl asks the one on the port it names."""
+    """Runs the commands of a text. Each shop that they start has a port of its own."""
 
     def __init__(self, folder=HERE):
         self.folder, self.shops = folder, {}
@@ -3679,17 +3698,19 @@ Seen = collections.namedtuple("Seen", "id parent trace label")
 TARGET = r"(?:`[^`]+`|the\simports|the\smodule\sdocstring)"
 PART = re.compile(
     r"(?ms)In\s`(?P<file>\w+\.py)`,\s(?:"
-    rf"(?P<verb>replace|below|under(?=\s`BLOCK))\s(?P<target>{TARGET})(?:,\sadd)?:\n\n```python\n(?P<code>.*?)^```$"
+    rf"(?P<verb>replace|below|under(?=\s`BLOCK))\s(?P<target>{TARGET})(?:,\sadd)?:"
+    r"\n\n```python\n(?P<code>.*?)^```$"
     rf"|(?P<whole>copy|delete)\s(?P<targets>{TARGET}(?:(?:,|\sand|,\sand)\s{TARGET})*)\.)"
     r"|^```(?P<language>sh|)\n(?P<block>.*?)^```$"
 )
 
 
 def pieces(text):
-    """Return {name: (first line, line after its last)} of whatever an instruction can name in a module.
+    """Return {name: (first line, line after its last)} of what an instruction can name in a module.
 
-    Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the first BLOCK), and
-    each function, class, method ("Handler.do_GET") and constant, with the comment right above it.
+    Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the
+    first BLOCK), and each function, class, method ("Handler.do_GET") and constant, with the comment
+    right above it.
     """
     module, lines = ast.parse(text), text.splitlines()
     blocks = {
@@ -3714,7 +3735,7 @@ def pieces(text):
 
 
 def tidied(text):
-    """Return a module with the blank lines that `ruff format` wants, two above a banner, and one below it."""
+    """Return a module with `ruff format`'s blank lines, two above a banner, and one below it."""
     text = re.sub(r"\n*(\n##+\n# BLOCK .*\n##+\n)\n*", r"\n\n\1\n", text)
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "100", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=DEADLINE)
@@ -3750,7 +3771,7 @@ def steps(text):
 
 
 def parts(step, usual):
-    """Yield a step's instructions, and its pairs of commands and what is shown below them, in order."""
+    """Yield a step's instructions, and its pairs of (commands, what is shown), in order."""
     stray = re.search(r"In\s`\w+\.py`,.*|```\w+\n.*", PART.sub("", step))
     assert not stray, f"this has none of the forms of an instruction: {stray[0]}"
     for part in PART.finditer(step):
