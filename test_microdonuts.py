@@ -1831,6 +1831,35 @@ def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(prov
         shop.close()
 
 
+# A program that runs the shop where nothing is left that only Unix has.
+PORTABLE = f"""
+import os, runpy, select, signal, socket, sys
+for module, names in (
+    (os, "fork forkpty register_at_fork getuid geteuid setsid killpg wait getpgid"),
+    (select, "poll epoll"),
+    (signal, "sigwait sigwaitinfo sigtimedwait pthread_sigmask pthread_kill sigpending pause alarm "
+     "setitimer siginterrupt SIGHUP SIGUSR1 SIGUSR2 SIGALRM SIGPIPE SIGCHLD"),
+    (socket, "AF_UNIX MSG_DONTWAIT SO_REUSEPORT"),
+):
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+sys.modules.update(dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios")))
+sys.path.insert(0, {str(HERE)!r})
+runpy.run_path({str(HERE / "microdonuts.py")!r}, run_name="__main__")
+"""
+
+
+def test_the_shop_runs_where_nothing_is_that_only_unix_has(tmp_path):
+    (tmp_path / "microdonuts.py").write_text(PORTABLE)
+    with Process("--fry-seconds", "0", folder=tmp_path) as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        assert reply.status == 200
+        until(lambda: states_of(shop.url, reply.body["order_id"]) == ["ready"] * 2)
+        assert shop.stop(signal.SIGINT) == 0
+    assert len(shop.err) == 1, shop.err
+
+
 def test_the_kitchen_imports_the_api_alone_and_the_shop_before_tracing_runs_without_the_packages():
     imports = re.compile(r"(?m)^\s*(?:from|import) (opentelemetry[\w.]*)")
     found = imports.findall((HERE / "kitchen.py").read_text())
