@@ -2500,6 +2500,9 @@ class Stall:
 
     def open(self):
         return True
+        # Come in,
+
+        # please.
 
     def close(self):
         return False
@@ -2515,7 +2518,7 @@ FINISHED = (
 IMPORT, PRICE, OPEN = (
     "import os\n",
     "PRICE = 2  # of a donut\n",
-    "    def open(self):\n        return True\n\n",
+    "    def open(self):\n        return True\n        # Come in,\n\n        # please.\n\n",
 )
 DOZEN, CLOSE = (
     "# Donuts by the dozen\ndef dozen():\n    return 12\n",
@@ -3558,7 +3561,9 @@ class Spans(SpanProcessor):
 
     def wait(self, reply_or_trace_id, count):
         """Return the same, once there are so many: a "fry" comes later than its order's answer."""
-        return until(lambda: len(found := self.of(reply_or_trace_id)) >= count and found, f"{count} spans")
+        return until(
+            lambda: len(found := self.of(reply_or_trace_id)) >= count and found, f"{count} spans"
+        )
 
 
 def states_of(url, order_id):
@@ -3781,15 +3786,23 @@ def anonymous(text):
     """Without what differs from run to run: new ids, but not those that the learner sent."""
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
     text = re.sub(
-        r"\b[0-9a-f]{32}\b", lambda match: match[0] if match[0] == TRACE_ID else "TRACE", text
+        r"\b(?:0x)?[0-9a-f]{32}\b",
+        lambda match: match[0] if TRACE_ID in match[0] else "TRACE",
+        text,
     )
     return re.sub(
-        r"\b[0-9a-f]{16}\b", lambda match: match[0] if match[0] == PARENT_ID else "SPAN", text
+        r"\b(?:0x)?[0-9a-f]{16}\b",
+        lambda match: match[0] if PARENT_ID in match[0] else "SPAN",
+        text,
     )
 
 
 FILES = ("microdonuts.py", "kitchen.py")
 Seen = collections.namedtuple("Seen", "id parent trace label")
+# The terminal's lines in the walkthrough's first steps: trace id, id, parent's id, kind and name.
+PLAIN = re.compile(
+    r"([0-9a-f]{32}) ([0-9a-f]{16}) (?:([0-9a-f]{16})|-{16}) (SERVER|CLIENT|INTERNAL) (.+)\n"
+)
 
 # The sentences of the walkthrough that change a file. An example of each:
 #   In `kitchen.py`, replace `KitchenClient.exchange`:    (the new definition follows, as Python)
@@ -3812,7 +3825,7 @@ def pieces(text):
 
     Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the
     first BLOCK), and each function, class, method ("Handler.do_GET") and constant, with the comment
-    right above it.
+    right above it, and with the one at its end.
     """
     module, lines = ast.parse(text), text.splitlines()
     blocks = {
@@ -3828,11 +3841,15 @@ def pieces(text):
             first = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])]) - 1
             while re.match(" *# ", lines[first - 1]):
                 first -= 1
+            last = node.end_lineno
+            comment = re.compile(rf" {{{node.col_offset + 1},}}#")
+            for n, line in enumerate(lines[last:], last + 1):
+                if comment.match(line):
+                    last = n
+                elif line:
+                    break
             name = getattr(node, "name", ast.unparse(node).partition(" = ")[0])
-            found[f"{holder.name}.{name}" if holder is not module else name] = (
-                first,
-                node.end_lineno,
-            )
+            found[f"{holder.name}.{name}" if holder is not module else name] = (first, last)
     return found
 
 
@@ -3890,11 +3907,18 @@ def parts(step, usual):
 
 def terminal_spans(lines):
     """What the terminal shows of some spans."""
-    rows = [LINE.fullmatch(line).groups() for line in lines]
-    return [
-        Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}:{line}")
-        for arrow, kind, what, _, file, line, span, trace, parent, digits in rows
-    ]
+    found = []
+    for each in lines:
+        if plain := PLAIN.fullmatch(each):
+            trace_id, span, parent, kind, name = plain.groups()
+            found.append(Seen(span, parent, trace_id[:8], f"   {kind} {name} - -"))
+        else:
+            arrow, kind, what, _, file, line, span, root, parent, digits = LINE.fullmatch(
+                each
+            ).groups()
+            label = f"{arrow} {kind} {what} {file}:{line}"
+            found.append(Seen(span, parent, digits or root[:8], label))
+    return found
 
 
 def drawn_spans(text):
@@ -3945,7 +3969,8 @@ def outline(spans):
 def compare_with(shown, terminal, printed):
     """See that what README shows is what there is."""
     shop = terminal.shop()
-    if LINE.fullmatch(shown.splitlines()[0] + "\n"):
+    first = f"{shown.splitlines()[0]}\n"
+    if LINE.fullmatch(first) or PLAIN.fullmatch(first):
         expected = terminal_spans(shown.splitlines(keepends=True))
         until(
             lambda: len(shop.out) >= len(expected),
