@@ -3825,7 +3825,7 @@ def pieces(text):
 
     Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the
     first BLOCK), and each function, class, method ("Handler.do_GET") and constant, with the comment
-    right above it, and with the one at its end.
+    right above it, and with an indented one below it that is not right above anything.
     """
     module, lines = ast.parse(text), text.splitlines()
     blocks = {
@@ -3841,12 +3841,13 @@ def pieces(text):
             first = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])]) - 1
             while re.match(" *# ", lines[first - 1]):
                 first -= 1
-            last = node.end_lineno
-            comment = re.compile(rf" {{{node.col_offset + 1},}}#")
-            for n, line in enumerate(lines[last:], last + 1):
-                if comment.match(line):
-                    last = n
-                elif line:
+            last = end = node.end_lineno
+            for n, line in enumerate([*lines[end:], ""], end + 1):
+                if re.match(" " * max(1, node.col_offset) + " *#", line):
+                    end = n
+                elif not line:
+                    last = end
+                else:
                     break
             name = getattr(node, "name", ast.unparse(node).partition(" = ")[0])
             found[f"{holder.name}.{name}" if holder is not module else name] = (first, last)

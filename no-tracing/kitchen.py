@@ -29,7 +29,7 @@ class KitchenClient:
     """Calls the kitchen at `url`, which has the form "http://host:port".
 
     A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
-    503 if it is full, and 504 if it has not answered by the deadline, a time.monotonic().
+    503 if it is full, and 504 if it has not answered by the deadline, a value of time.monotonic().
     """
 
     def __init__(self, url):
@@ -37,7 +37,7 @@ class KitchenClient:
         parts = urllib.parse.urlsplit(url)
         self.host = parts.hostname
         self.port = parts.port or 80
-        self.connection = KeptConnection()  # BLOCK 13: one connection, which each call uses again
+        self.connection = KeptConnection()  # one connection for all calls (BLOCK 13)
         # An opener with only this handler knows no proxies and follows no redirects. A redirect
         # would send our headers to another host.
         self.opener = urllib.request.OpenerDirector()
@@ -45,7 +45,8 @@ class KitchenClient:
 
     def exchange(self, request, deadline):
         """Send a request and return its response and the bytes of its body."""
-        response = self.opener.open(request, timeout=deadline - time.monotonic())
+        self.connection.deadline = deadline
+        response = self.opener.open(request)
         body = self.connection.read_body(response)
         return response, body
 
@@ -59,9 +60,9 @@ class KitchenClient:
             self.close()
             sentence = f"The kitchen at {self.url} took too long: check that it is running."
             raise Refusal(504, sentence) from error
-        # OSError: no connection, or a broken one. HTTPException: an answer that is cut short, or
-        # that is not HTTP. UnicodeError: a host name that cannot exist.
         except (OSError, HTTPException, UnicodeError) as error:
+            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
+            # or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.close()
             reason = type(error).__name__
             sentence = (
@@ -148,8 +149,8 @@ def is_donut(item):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # for one donut
-RECEIVED_SECONDS = 0.4  # the part of FRY_SECONDS in which a donut is in the fryer's hands
+FRY_SECONDS = 1.4  # for one donut after the other
+RECEIVED_SECONDS = 0.4  # how much of that a donut is "received" before it is "cooking"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
@@ -166,14 +167,14 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered; the oldest of them, which
-    are ready, are forgotten first.
+    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered, and beyond that the
+    oldest are forgotten, which are always ready.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes the next three holds the lock. It is one that its holder can take
-        # again, because add_donuts calls forget.
+        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
+        # because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -202,7 +203,7 @@ class Kitchen:
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        donut.status = "received"  # No lock is needed, because only this thread sets a status.
+        donut.status = "received"  # without the lock, because only this thread sets a status
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
         donut.status = "cooking"
         pause(donut.ready_at - time.monotonic())
@@ -217,7 +218,8 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
             for _ in range(quantity):
-                self.last_ready_at = max(self.last_ready_at, time.monotonic()) + self.fry_seconds
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
+                self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)
                 self.orders.setdefault(order_id, []).append(donut)
@@ -289,25 +291,26 @@ MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which 
 class KeptConnection(urllib.request.HTTPHandler):
     """Makes urllib use one connection again and again; its own handler closes it after an answer.
 
-    Only one thread at a time may use it.
+    Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
 
     def __init__(self):
         super().__init__()
         self.connection = None
         self.idle_since = 0.0
+        self.deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""
-        deadline = time.monotonic() + request.timeout
         if not self.is_usable():
             self.close()
-            self.connection = HTTPConnection(request.host, timeout=max(0.001, request.timeout))
+            timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
+            self.connection = HTTPConnection(request.host, timeout=timeout)
             self.connection.connect()
             # detach leaves the first socket object without its file descriptor, which only one of
             # the two objects may close.
             self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.begin(deadline)
+        self.connection.sock.begin(self.deadline)
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         return self.connection.getresponse()

@@ -39,45 +39,47 @@ from kitchen import Kitchen, KitchenClient, Refusal
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, whose `fields` are those of its JSON body, and the shop, which is the
-# Server of BLOCK 6. It returns an Answer, or raises a Refusal, which becomes an answer.
+# An endpoint takes a request, with the fields of its JSON body, and the shop, which is the Server
+# of BLOCK 6. It returns an Answer, or raises a Refusal, which is turned into an answer.
 
 
 def order(request, shop):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Make one call to the kitchen for each donut. Answer with the new order as describe_order does.
+    Call the kitchen once for each donut, and answer with the new order (see describe_order).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with shop.one_at_a_time() as deadline:
+    with shop.one_at_a_time() as deadline:  # waits for its turn
         donuts = place_order(shop.client, order_id, flavors, deadline)
         return json_answer(describe_order(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
-    """Have each donut fried, and return them all. Raise Refusal(502, 503 or 504) if a call fails.
+    """Have each donut fried, and return all donuts of the order.
 
-    The donuts that were taken before are fried, so the sentence of the Refusal tells how many.
+    Raise Refusal(502, 503 or 504) if a call fails. The kitchen fries what it accepted before that,
+    so the sentence says how many donuts that is.
     """
-    taken = 0
+    accepted = 0
     try:
         for flavor in flavors:
             client.add_donut(order_id, flavor, deadline)
-            taken += 1
+            accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
-            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
-        return donuts
+            raise Refusal(502, "The kitchen has forgotten them: look at its terminal.")
     except Refusal as refusal:
-        sentence = f"Order {order_id} failed with {taken} of {len(flavors)} donuts taken. {refusal}"
+        counts = f"{accepted} of {len(flavors)} donuts accepted"
+        sentence = f"Order {order_id} failed with {counts}. {refusal}"
         raise Refusal(refusal.status, sentence, refusal.headers) from refusal
+    return donuts
 
 
 def order_status(request, shop):
     """POST /status {"order_id": "..."}
 
-    Answer with the order as describe_order does, or with 404 if the kitchen does not know it.
+    Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
     with shop.one_at_a_time() as deadline:
@@ -90,10 +92,10 @@ def order_status(request, shop):
 def add_donuts(request, shop):
     """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
 
-    Answer with the order id, and with how many donuts of the order the kitchen now has.
+    Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut({"quantity": 1, **request.fields})
+    flavor, quantity = parse_donut({"quantity": 1, **request.fields})  # 1 if there is none
     count = shop.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
