@@ -15,7 +15,6 @@ import urllib.parse
 import urllib.request
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 
-
 ###############################################################################
 # BLOCK 7: the shape of every span
 ###############################################################################
@@ -278,7 +277,6 @@ def is_order_id(value):
 ###############################################################################
 # BLOCK 12: W3C Baggage and B3
 ###############################################################################
-
 
 ###############################################################################
 # BLOCK 13: a connection that is kept. Nothing below is about tracing, but for three lines.

@@ -30,7 +30,6 @@ from urllib.parse import parse_qs
 import kitchen
 from kitchen import Kitchen, KitchenClient, Refusal
 
-
 ###############################################################################
 # BLOCK 1: the SERVER span
 ###############################################################################
