@@ -136,7 +136,7 @@ def test_a_full_kitchen_says_503_and_so_does_the_order(provider, monkeypatch):
         reply = ask(shop.url, "POST", "/order", five)
         assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
         assert re.fullmatch(
-            r"Order [0-9a-f-]{36} failed with 3 of 5 donuts taken. "
+            r"Order [0-9a-f-]{36} failed with 3 of 5 donuts accepted. "
             r"The kitchen is full: try again later.",
             reply.body["error"],
         )
@@ -1381,7 +1381,7 @@ BAD_SETTINGS = [
       for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a:99999", "http://a b", "http://a?b")),
     *((["--kitchen", url], {}, "argument --kitchen: give the URL without a user name and a password")
       for url in ("http://user:pass@kitchen", "user:pass@kitchen", "http://user@kitchen:8083/")),
-    (["--kitchen", "http://[1]"], {}, "argument --kitchen: 'http://[1]': give a URL such as http://127.0.0.1:8083"),
+    (["--kitchen", "http://[x]"], {}, "argument --kitchen: 'http://[x]': give a URL such as http://127.0.0.1:8083"),
     ([], {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
      "a setting cannot be used: max_export_batch_size must be less than or equal to max_queue_size."),
 ]
@@ -1811,7 +1811,7 @@ def test_a_kitchen_that_fails_is_a_clear_error_in_time(spans, provider, monkeypa
         return
     assert reply.status == status and word in reply.body["error"]
     if path == "/order":
-        pattern = r"Order [0-9a-f-]{36} failed with 0 of 2 donuts taken. "
+        pattern = r"Order [0-9a-f-]{36} failed with 0 of 2 donuts accepted. "
         assert re.match(pattern, reply.body["error"])
     assert reply.headers["Retry-After"] == ("10" if status == 503 else None)
     server, internal, client = spans.of(reply)
@@ -1838,7 +1838,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("donuts", NONSENSE)
-def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_taken(provider, donuts):
+def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_accepted(provider, donuts):
     def script(path):
         return kitchen_answer(donuts) if "get" in path else FakeKitchen.cook(path)
 
@@ -1847,7 +1847,7 @@ def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_taken(provider, do
         reply = ask(shop.url, "POST", "/order", SAMPLE)
         shop.close()
     assert reply.status == 502
-    assert " failed with 2 of 2 donuts taken. The kitchen" in reply.body["error"]
+    assert " failed with 2 of 2 donuts accepted. The kitchen" in reply.body["error"]
 
 
 # fmt: off
@@ -2082,9 +2082,10 @@ def test_stalled_clients_and_a_hung_kitchen_hold_no_order_beyond_its_time(provid
             connection.close()
         shop.close()
     # One order at a time is let in, and waits for the kitchen. The others wait for that one.
-    assert len(replies) == 6 and {reply.status for reply in replies} == {503, 504}
+    # Those that get their turn at the last moment have no time left for the kitchen.
+    assert len(replies) == 6 and {504} <= {reply.status for reply in replies} <= {503, 504}
     refused = {reply.body["error"] for reply in replies if reply.status == 503}
-    assert refused == {"Too many orders at once: try again later."}
+    assert refused <= {"Too many orders at once: try again later."}
 
 
 def test_a_second_signal_ends_the_program_at_once():
@@ -2279,7 +2280,7 @@ GET_DONUTS = "GET /kitchen/get_donuts HTTP/1.1"
 # fmt: off
 SERVER_REQUESTS = {
     "200: GET": raw_request(GET_DONUTS),
-    "200: query": raw_request("GET /kitchen/get_donuts?order_id=a%20b&c HTTP/1.1"),
+    "200: query": raw_request("GET /kitchen/get_donuts?a=b%20c&d HTTP/1.1"),
     "200: secrets": raw_request("GET /kitchen/get_donuts?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c= HTTP/1.1"),
     "200: POST, no port": post("/order", json.dumps(SAMPLE).encode()),
     "400: not JSON, no port": post("/order", b"{"),
@@ -2807,7 +2808,7 @@ def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(co
     for reply in replies:
         if reply.status != 200:
             assert re.match(
-                r"Order [0-9a-f-]{36} failed with \d of 3 donuts taken. The kitchen ",
+                r"Order [0-9a-f-]{36} failed with \d of 3 donuts accepted. The kitchen ",
                 reply.body["error"],
             )
     assert len(shop.err) == 1, shop.err[:5]
@@ -3009,7 +3010,7 @@ def test_the_page_shows_the_servers_sentence_when_the_kitchen_is_down(chromium, 
     page.order("glazed")
     until(lambda: page.text("#error"))
     assert re.fullmatch(
-        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
+        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts accepted. The kitchen at http://127.0.0.1:1 gave "
         r"no whole answer \(ConnectionRefusedError\): see that it runs.",
         page.text("#error"),
     )
