@@ -154,7 +154,7 @@ class KitchenClient:
             )
             raise Refusal(502, sentence) from error
         if response.status == 503:
-            raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+            raise Refusal(503, KITCHEN_IS_FULL)
         return response.status, data
 
     def add_donut(self, order_id, flavor, deadline):
@@ -210,10 +210,10 @@ class Refusal(Exception):
     It has an HTTP status, one sentence that says what to do, and headers to send along.
     """
 
-    def __init__(self, status, sentence, headers=None):
+    def __init__(self, status, sentence):
         super().__init__(sentence)
         self.status = status
-        self.headers = headers or {}
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
 
 
 def read_json(data):
@@ -305,16 +305,20 @@ class W3CTraceContext(TextMapPropagator):
         current = trace.get_current_span(context).get_span_context()
         if not current.is_valid:
             return
-        trace_id = f"{current.trace_id:032x}"
-        span_id = f"{current.span_id:016x}"
-        flags = f"{current.trace_flags:02x}"
-        # 3.2.4: whatever version was received, 00 is the one that this program can write.
-        setter.set(carrier, "traceparent", f"00-{trace_id}-{span_id}-{flags}")
+        setter.set(carrier, "traceparent", format_traceparent(current))
         if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
             setter.set(carrier, "tracestate", current.trace_state.to_header())
 
     # Auto-instrumentation: every package calls propagate.extract and propagate.inject as we do. By
     # default these use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
+
+
+def format_traceparent(span_context):
+    """Return the traceparent of a span. 3.2.4: its version is 00, whatever was received."""
+    trace_id = f"{span_context.trace_id:032x}"
+    span_id = f"{span_context.span_id:016x}"
+    flags = f"{span_context.trace_flags:02x}"
+    return f"00-{trace_id}-{span_id}-{flags}"
 
 
 class HeaderGetter(Getter):
@@ -487,7 +491,7 @@ class Kitchen:
         """
         with self.lock:
             if self.queue.qsize() + quantity > MAX_WAITING:
-                raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+                raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
                 fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
@@ -632,13 +636,23 @@ def type_name(error):
 
 # baggage: userId=Am%C3%A9lie;trusted, serverNode=DF%2028
 #
-# Two members. The first has the value "Amélie" and a property, "trusted", which the API cannot
-# express. "HTTP Header Format" is the part of W3C Baggage (commit 9af80f4) with these rules.
+# The header has two members. The first has the value "Amélie", and a property, "trusted", which the
+# API's baggage cannot hold. The rules are those of W3C Baggage (commit 9af80f4), HTTP Header
+# Format.
 
-MAX_BAGGAGE_BYTES = 8_192  # Limits
-BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # key: a token
-BAGGAGE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # value: baggage-octets
-UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # the baggage-octets that quote would encode, without "%"
+BAGGAGE_PAIR = re.compile(
+    r"""
+    (?P<key> [!#$%&'*+.^_`|~0-9A-Za-z-]+ )                          # "key": a token
+    (?: [ \t]* = [ \t]*
+        (?P<value> [\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]* )    # "value": printable, but no
+    )?                                                              # blank and none of " , ; \
+    """,
+    re.VERBOSE,
+)
+UNENCODED = (
+    "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have as it is, besides letters and digits
+)
+MAX_BAGGAGE_BYTES = 8_192  # "Limits"
 RECEIVED_MEMBERS = create_key("received-baggage-members")
 
 
@@ -656,14 +670,14 @@ class W3CBaggage(TextMapPropagator):
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
         for member in [text for text in header.split(",") if "=" in text]:
-            pair, *properties = [part.strip(" \t") for part in member.split(";")]
-            key, equals, value = split_pair(pair)
-            if not equals or not all(map(is_property, [pair, *properties])):
+            parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in member.split(";")]
+            if None in parts or parts[0]["value"] is None:
                 continue
-            text = urllib.parse.unquote(value)  # replaces what is not UTF-8, as "value" asks for
-            context = baggage.set_baggage(key, text, context)
+            key = parts[0]["key"]
+            value = urllib.parse.unquote(parts[0]["value"])  # "value": U+FFFD for what is not UTF-8
+            context = baggage.set_baggage(key, value, context)
             _, members = received.get(key, (None, []))  # a key may be repeated
-            received[key] = text, [*members, ";".join([f"{key}={value}", *properties])]
+            received[key] = value, [*members, ";".join(part[0] for part in parts)]
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
@@ -676,8 +690,10 @@ class W3CBaggage(TextMapPropagator):
             received_value, members = received.get(key, (None, []))
             if value == received_value:
                 passed_on += members
-            elif BAGGAGE_KEY.fullmatch(key):
-                own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
+                continue
+            member = f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}"
+            if BAGGAGE_PAIR.fullmatch(member):  # a key that is no token cannot be sent
+                own.append(member)
         header = ""
         for member in own + passed_on:
             if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
@@ -688,17 +704,6 @@ class W3CBaggage(TextMapPropagator):
     # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+", which
     # W3C Baggage reads as a plus sign, takes properties for a part of the value, and logs a
     # malformed header as it came.
-
-
-def split_pair(text):
-    """Return the key, "=" or "", and the value of a baggage pair or property."""
-    key, equals, value = text.partition("=")
-    return key.rstrip(" \t"), equals, value.lstrip(" \t")
-
-
-def is_property(text):
-    key, _, value = split_pair(text)
-    return BAGGAGE_KEY.fullmatch(key) and BAGGAGE_VALUE.fullmatch(value)
 
 
 # Zipkin's B3, the format of the first walkthrough: one header, or several.
@@ -781,13 +786,13 @@ class B3(TextMapPropagator):
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span into the header, or headers, of this form."""
-        sender = trace.get_current_span(context).get_span_context()
-        if not sender.is_valid:
+        current = trace.get_current_span(context).get_span_context()
+        if not current.is_valid:
             return
-        trace_id = f"{sender.trace_id:032x}"
-        span_id = f"{sender.span_id:016x}"
+        trace_id = trace.format_trace_id(current.trace_id)
+        span_id = trace.format_span_id(current.span_id)
         is_debug = get_value(B3_DEBUG, context)
-        state = "1" if sender.trace_flags.sampled else "0"
+        state = "1" if current.trace_flags.sampled else "0"
         if self.is_single:
             state = "d" if is_debug else state
             setter.set(carrier, "b3", f"{trace_id}-{span_id}-{state}")

@@ -97,7 +97,9 @@ def trace_request(request):
             answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
             if span.get_span_context().is_valid:  # not if OTEL_SDK_DISABLED is true
-                answer.headers["Server-Timing"] = server_timing(span)
+                # Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing).
+                traceparent = kitchen.format_traceparent(span.get_span_context())
+                answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
     # WSGI application in the same steps. No package does it for http.server.
@@ -148,12 +150,6 @@ def describe_answer(span, answer):
         span.set_status(StatusCode.ERROR)
 
 
-def server_timing(span):
-    """Return the header that tells the caller its trace (W3C Trace Context, editor's draft)."""
-    ids = span.get_span_context()
-    return f'trace;desc="00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"'
-
-
 ###############################################################################
 # BLOCK 2: the endpoints
 ###############################################################################
@@ -197,7 +193,7 @@ def place_order(client, order_id, flavors, deadline):
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
         sentence = f"Order {order_id} failed with {counts}. {refusal}"
-        raise Refusal(refusal.status, sentence, refusal.headers) from refusal
+        raise Refusal(refusal.status, sentence) from refusal
     return donuts
 
 
@@ -341,10 +337,10 @@ class CodeLocation(SpanProcessor):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
         frame = sys._getframe(1)  # the SDK called this method; the frame we want is further out
-        while frame and frame.f_globals.get("__file__") not in self.MODULES:
+        while frame and frame.f_code.co_filename not in self.MODULES:
             frame = frame.f_back
         if frame:
-            path = frame.f_globals["__file__"]
+            path = frame.f_code.co_filename
             function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
             attributes["code.function.name"] = function
             attributes["code.file.path"] = path
@@ -748,8 +744,9 @@ class Handler(BaseHTTPRequestHandler):
         method, endpoint = ROUTES[self.route]
         allowed = ["GET", "HEAD"] if method == "GET" else [method]
         if self.command not in allowed:
-            headers = {"Allow": ", ".join(allowed)}
-            raise Refusal(405, f"Use {' or '.join(allowed)} here.", headers)
+            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
+            refusal.headers["Allow"] = ", ".join(allowed)
+            raise refusal
         own_origin = f"http://{self.authority}"
         if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
@@ -860,11 +857,10 @@ class Server(ThreadingHTTPServer):
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
-            raise Refusal(503, "Too many orders at once: try again later.", {"Retry-After": "10"})
+            raise Refusal(503, "Too many orders at once: try again later.")
         try:
             if self.is_closing:
-                sentence = "The shop is closing: order again when it is open."
-                raise Refusal(503, sentence, {"Retry-After": "10"})
+                raise Refusal(503, "The shop is closing: order again when it is open.")
             yield deadline
         finally:
             self.order_lock.release()
