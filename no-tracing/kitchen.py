@@ -69,7 +69,7 @@ class KitchenClient:
             )
             raise Refusal(502, sentence) from error
         if response.status == 503:
-            raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+            raise Refusal(503, KITCHEN_IS_FULL)
         return response.status, data
 
     def add_donut(self, order_id, flavor, deadline):
@@ -113,10 +113,10 @@ class Refusal(Exception):
     It has an HTTP status, one sentence that says what to do, and headers to send along.
     """
 
-    def __init__(self, status, sentence, headers=None):
+    def __init__(self, status, sentence):
         super().__init__(sentence)
         self.status = status
-        self.headers = headers or {}
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
 
 
 def read_json(data):
@@ -215,7 +215,7 @@ class Kitchen:
         """
         with self.lock:
             if self.queue.qsize() + quantity > MAX_WAITING:
-                raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+                raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
                 fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds

@@ -71,7 +71,7 @@ def place_order(client, order_id, flavors, deadline):
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
         sentence = f"Order {order_id} failed with {counts}. {refusal}"
-        raise Refusal(refusal.status, sentence, refusal.headers) from refusal
+        raise Refusal(refusal.status, sentence) from refusal
     return donuts
 
 
@@ -392,8 +392,9 @@ class Handler(BaseHTTPRequestHandler):
         method, endpoint = ROUTES[self.route]
         allowed = ["GET", "HEAD"] if method == "GET" else [method]
         if self.command not in allowed:
-            headers = {"Allow": ", ".join(allowed)}
-            raise Refusal(405, f"Use {' or '.join(allowed)} here.", headers)
+            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
+            refusal.headers["Allow"] = ", ".join(allowed)
+            raise refusal
         own_origin = f"http://{self.authority}"
         if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
@@ -502,11 +503,10 @@ class Server(ThreadingHTTPServer):
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
-            raise Refusal(503, "Too many orders at once: try again later.", {"Retry-After": "10"})
+            raise Refusal(503, "Too many orders at once: try again later.")
         try:
             if self.is_closing:
-                sentence = "The shop is closing: order again when it is open."
-                raise Refusal(503, sentence, {"Retry-After": "10"})
+                raise Refusal(503, "The shop is closing: order again when it is open.")
             yield deadline
         finally:
             self.order_lock.release()
