@@ -2663,6 +2663,237 @@ def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
         assert (folder / file).read_text() == (HERE / file).read_text(), file
 
 
+# ---------------------------------------------------------------- the walkthrough's exercises
+
+
+def traces_of(url, count):
+    """Return {trace id: its spans}, as the page can read them, once `count` spans have ended."""
+
+    def read():
+        ids = [each["trace_id"] for each in ask(url, "GET", "/traces").body]
+        found = {each: ask(url, "GET", f"/traces/{each}").body["spans"] for each in ids}
+        ended = [span for spans in found.values() for span in spans if span["end_time"]]
+        return len(ended) >= count and found
+
+    return until(read, f"{count} spans")
+
+
+# The header, and what it says: trace id, parent id, and whether the trace is sampled.
+# fmt: off
+JAEGER_HEADERS = [
+    (f"{TRACE_ID}:{PARENT_ID}:0:1", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:01", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:3", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:0", (TRACE_ID, PARENT_ID, False)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:2", (TRACE_ID, PARENT_ID, False)),
+    (f"{TRACE_ID}:{PARENT_ID}:b7ad6b7169203331:1", (TRACE_ID, PARENT_ID, True)),
+    ("1f:2a:0:1", ("1f".zfill(32), "2a".zfill(16), True)),
+    *[(malformed, None) for malformed in (
+        "", "nonsense", f"{TRACE_ID}:{PARENT_ID}:0", f"{TRACE_ID}:{PARENT_ID}:0:1:1", f"0:{PARENT_ID}:0:1", f"{TRACE_ID}:0:0:1",
+        f"{TRACE_ID}0:{PARENT_ID}:0:1", f"{TRACE_ID}:{PARENT_ID}0:0:1", f"{TRACE_ID}:{PARENT_ID}:0:", f"{TRACE_ID}:{PARENT_ID}:0:x",
+        f":{PARENT_ID}:0:1", "0x1f:2a:0:1", "1_f:2a:0:1", "-1f:2a:0:1", "1f: 2a:0:1",
+    )],
+]
+# fmt: on
+
+
+def check_jaeger(folder):
+    """See that a shop reads and writes uber-trace-id."""
+    with (
+        FakeKitchen() as fake,
+        Process("--kitchen", fake.url, folder=folder, OTEL_PROPAGATORS="jaeger") as shop,
+    ):
+        fields = ask(shop.url, "GET", "/traces").headers["Propagation-Fields"]
+        assert fields == "uber-trace-id", f"inject should write uber-trace-id, and not {fields}"
+        for header, told in JAEGER_HEADERS:
+            fake.requests.clear()
+            headers = [("uber-trace-id", header)]
+            reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
+            assert reply.status == 200, f"{header!r}: {reply}"
+            sent = fake.headers("uber-trace-id")
+            trace_id = reply.headers["Server-Timing"].split("-")[1]
+            is_sampled = told[2] if told else True
+            spans = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
+            if told:
+                assert trace_id == told[0], f"{header!r} was not read: the trace is {trace_id}"
+            else:
+                assert trace_id not in (TRACE_ID, "1f".zfill(32)), f"{header!r} is malformed"
+            parts = [
+                re.fullmatch("([0-9a-f]{32}):([0-9a-f]{16}):0:0?([01])", each) for each in sent
+            ]
+            assert all(parts), f"sent: {sent}"
+            assert {part[1] for part in parts} == {trace_id}, f"sent: {sent}"
+            assert {part[3] for part in parts} == {str(int(is_sampled))}, f"sent: {sent}"
+            calls = [
+                span["context"]["span_id"] for span in spans if span["kind"] == "SpanKind.CLIENT"
+            ]
+            roots = [span["parent_id"] for span in spans if span["name"] == "POST /order"]
+            if is_sampled:
+                assert [f"0x{part[2]}" for part in parts] == calls[-len(sent) :], f"sent: {sent}"
+                parent = f"0x{told[1]}" if told else None
+                assert roots[-1] == parent, f"{header!r}: the parent is {roots[-1]}"
+
+
+def check_baggage_on_spans(folder):
+    """See that a shop has each entry of the baggage on each span that starts within it."""
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        headers = [("baggage", "tenant=acme,http.route=%2Fevil")]
+        ask(shop.url, "POST", "/order", SAMPLE, headers)
+        [spans] = traces_of(shop.url, 10).values()
+    for span in spans:
+        name, attributes = span["name"], span["attributes"]
+        assert attributes.get("baggage.tenant") == "acme", f"{name}: no baggage.tenant"
+        assert attributes.get("baggage.http.route") == "/evil", f"{name}: no baggage.http.route"
+        assert attributes.get("http.route") in (None, name.partition(" ")[2]), f"{name}: http.route"
+        if name != "POST /order":
+            order_id = attributes.get("baggage.microdonuts.order.id")
+            assert order_id, f"{name}: no baggage.microdonuts.order.id"
+    # A span may also be started in a context that is not the current one.
+    program = (
+        "import microdonuts; from opentelemetry import baggage, trace; "
+        "provider = microdonuts.set_up_tracing(microdonuts.SpanStore()); "
+        "other = baggage.set_baggage('tenant', 'other'); "
+        "print(dict(trace.get_tracer('x').start_span('x', other).attributes)['baggage.tenant'])"
+    )
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.stdout == "other\n", f"the baggage of parent_context: {done.stdout}{done.stderr}"
+
+
+def check_linked_fry(folder):
+    """See that each "fry" is a trace of its own, with a link to the request that brought it."""
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        ask(shop.url, "POST", "/order", SAMPLE)
+        traces = traces_of(shop.url, 10).values()
+    assert sorted(map(len, traces)) == [1, 1, 8], "two traces of fry alone, and one of the order"
+    [order] = [spans for spans in traces if len(spans) == 8]
+    fries = [spans[0] for spans in traces if len(spans) == 1]
+    requests = [span["context"] for span in order if span["name"] == "POST /kitchen/add_donuts"]
+    links = [link["context"] for fry in fries for link in fry["links"]]
+    assert [fry["name"] for fry in fries] == ["fry", "fry"]
+    assert [fry["parent_id"] for fry in fries] == [None, None], "fry has a parent"
+
+    def in_order(contexts):
+        return sorted((context["trace_id"], context["span_id"]) for context in contexts)
+
+    assert in_order(links) == in_order(requests), "a link to each POST /kitchen/add_donuts"
+    for fry in fries:
+        assert "microdonuts.order.id" in fry["attributes"], "the baggage is lost"
+
+
+JAEGER = """
+UBER_TRACE_ID = re.compile(
+    "(?!0+:)([0-9a-f]{1,32}):(?!0+:)([0-9a-f]{1,16}):[0-9a-f]{1,16}:([0-9a-f]{1,2})"
+)
+
+
+class Jaeger(TextMapPropagator):
+    fields = {"uber-trace-id"}
+
+    def extract(self, carrier, context=None, getter=default_getter):
+        if context is None:
+            context = Context()
+        match = UBER_TRACE_ID.fullmatch((getter.get(carrier, "uber-trace-id") or [""])[0])
+        if match is None:
+            return context
+        trace_id, span_id, flags = (int(group, 16) for group in match.groups())
+        flags = TraceFlags(flags & TraceFlags.SAMPLED)
+        sender = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(sender), context)
+
+    def inject(self, carrier, context=None, setter=default_setter):
+        ids = trace.get_current_span(context).get_span_context()
+        if ids.is_valid:
+            header = f"{ids.trace_id:032x}:{ids.span_id:016x}:0:{ids.trace_flags.sampled:x}"
+            setter.set(carrier, "uber-trace-id", header)
+
+
+PROPAGATORS = {
+    "jaeger": Jaeger(),
+"""
+BAGGAGE_ON_SPANS = """
+class BaggageOnSpans(SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        for key, value in baggage.get_all(parent_context).items():
+            span.set_attribute(f"baggage.{key}", value)
+
+
+def set_up_tracing(store):
+"""
+LINKED_FRY = """
+                    links = [trace.Link(trace.get_current_span().get_span_context())]
+                    root = trace.set_span_in_context(trace.INVALID_SPAN)
+                    span = tracer.start_span("fry", root, attributes=attributes, links=links)
+                    with use_span(span):
+"""
+STORED = "    provider.add_span_processor(store)\n"
+# An exercise: its test, and a solution, as (file, text that is there once, text in its place).
+# fmt: off
+EXERCISES = {
+    "Jaeger's header": (check_jaeger, [("kitchen.py", "\nPROPAGATORS = {\n", JAEGER)]),
+    "Baggage on every span": (check_baggage_on_spans, [
+        ("microdonuts.py", "\ndef set_up_tracing(store):\n", BAGGAGE_ON_SPANS),
+        ("microdonuts.py", STORED, f"{STORED}    provider.add_span_processor(BaggageOnSpans())\n"),
+    ]),
+    "fry as a trace of its own": (check_linked_fry, [
+        ("kitchen.py", '\n                    with use_span(tracer.start_span("fry", attributes=attributes)):\n', LINKED_FRY),
+    ]),
+}
+# What a learner may forget: the exercise, a piece of its solution, and what is there instead.
+FORGOTTEN = [
+    ("Jaeger's header", "(?!0+:)([0-9a-f]{1,16})", "([0-9a-f]{1,16})"),
+    ("Jaeger's header", "[0-9a-f]{1,32}", ".+"),
+    ("Jaeger's header", "flags & TraceFlags.SAMPLED", "1"),
+    ("Jaeger's header", "{ids.trace_flags.sampled:x}", "1"),
+    ("Baggage on every span", "get_all(parent_context)", "get_all()"),
+    ("Baggage on every span", 'f"baggage.{key}"', "key"),
+    ("fry as a trace of its own", "attributes=attributes, links=links", "attributes=attributes"),
+    ("fry as a trace of its own", '"fry", root', '"fry"'),
+    ("fry as a trace of its own", "attributes=attributes, links=links", "links=links"),
+]
+# fmt: on
+
+
+def solve(folder, title, piece="", instead=""):
+    """Change a copy of the shop as the solution of an exercise does, but for a piece of it."""
+    _, changes = EXERCISES[title]
+    for file, old, new in changes:
+        text = (folder / file).read_text()
+        assert text.count(old) == 1, old
+        new = new.replace(piece, instead) if piece else new
+        (folder / file).write_text(text.replace(old, new))
+
+
+@pytest.mark.exercise
+@pytest.mark.parametrize("title", EXERCISES)
+def test_your_solution_of_an_exercise(title):
+    EXERCISES[title][0](HERE / os.environ.get("SHOP", "my-shop"))
+
+
+@pytest.mark.parametrize("title", EXERCISES)
+def test_an_exercise_can_be_solved_and_is_not_solved_yet(title, tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    with pytest.raises(AssertionError):
+        EXERCISES[title][0](folder)
+    solve(folder, title)
+    EXERCISES[title][0](folder)
+
+
+@pytest.mark.parametrize(("title", "piece", "instead"), FORGOTTEN)
+def test_an_exercise_is_not_solved_if_something_was_forgotten(title, piece, instead, tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    solve(folder, title, piece, instead)
+    with pytest.raises(AssertionError):
+        EXERCISES[title][0](folder)
+
+
+def test_the_exercises_are_those_of_the_walkthrough():
+    text = (HERE / "no-tracing" / "README.md").read_text().partition("\n## What to try next\n")[2]
+    found = re.findall(r"(?m)^\d\. \*\*(.+)\.\*\*", text)
+    assert [title.replace("`", "") for title in found] == list(EXERCISES)
+
+
 # ---------------------------------------------------------------- under load and faults
 
 THREE = {"donuts": [{"flavor": "glazed", "quantity": 2}, {"flavor": "jelly", "quantity": 1}]}
