@@ -2842,7 +2842,7 @@ EXERCISES = {
 }
 # What a learner may forget: the exercise, a piece of its solution, and what is there instead.
 FORGOTTEN = [
-    ("Jaeger's header", "(?!0+:)([0-9a-f]{1,16})", "([0-9a-f]{1,16})"),
+    ("Jaeger's header", "UBER_TRACE_ID.fullmatch", "UBER_TRACE_ID.match"),
     ("Jaeger's header", "[0-9a-f]{1,32}", ".+"),
     ("Jaeger's header", "flags & TraceFlags.SAMPLED", "1"),
     ("Jaeger's header", "{ids.trace_flags.sampled:x}", "1"),
