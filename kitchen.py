@@ -130,7 +130,7 @@ class Kitchen:
         self.free_at = 0.0  # ... which will be ready at this time.monotonic()
         self.lock = threading.Lock()
         self.queue, self.closing = queue.SimpleQueue(), False
-        self.fryer = threading.Thread(target=self.fry_all, daemon=True)
+        self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)
         self.fryer.start()
 
     def add(self, order_id, flavor, quantity):

@@ -77,7 +77,9 @@ class CodeLocation(SpanProcessor):
             frame = frame.f_back
         if frame:
             path = frame.f_globals["__file__"]
-            span.set_attributes({"code.function.name": f"{self.MODULES[path]}.{frame.f_code.co_qualname}",
+            thread = threading.current_thread()
+            span.set_attributes({"thread.id": thread.ident, "thread.name": thread.name,
+                                 "code.function.name": f"{self.MODULES[path]}.{frame.f_code.co_qualname}",
                                  "code.file.path": path, "code.line.number": frame.f_lineno})
 
 
@@ -261,7 +263,8 @@ def summary(order_id, donuts):
         raise Refusal(404, "The kitchen knows no such order: check the order_id, or order again.")
     state = min((donut["status"] for donut in donuts), key=STATES.index)
     seconds = 0 if state == "ready" else math.ceil(max(donut["ready_in"] for donut in donuts))
-    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state}
+    shown = [{name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts]
+    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state, "donuts": shown}
 
 
 # The kitchen endpoints: they hold the kitchen, and nothing of the orders
@@ -313,7 +316,8 @@ def traces(request, store):
         remembered = [list(spans) for spans in reversed(store.traces.values())]
     return in_json([{"trace_id": f"{spans[0].context.trace_id:032x}", "spans": len(spans),
                      "open": sum(span.end_time is None for span in spans),
-                     "first": json.loads(spans[0].to_json(indent=None))} for spans in remembered])
+                     "first": json.loads(spans[0].to_json(indent=None))} for spans in remembered],
+                   headers={"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))})
 
 
 def one_trace(request, store):
@@ -396,6 +400,7 @@ class Handler(BaseHTTPRequestHandler):
         self.write(in_json({"error": "This cannot be read as HTTP/1.1: check its first line and its headers."}, status))
 
     def respond(self):
+        threading.current_thread().name = "connection from {}:{}".format(*self.client_address)
         self.read_target()
         self.unread = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
         answer = self.serve()
