@@ -58,257 +58,7 @@ SAMPLE = {"donuts": [{"flavor": "glazed", "quantity": 1}, {"flavor": "jelly", "q
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 
-# ---------------------------------------------------------------- what the tests use
-
-
-def until(condition, what="it"):
-    """The first true value of condition(), which has DEADLINE seconds to give one."""
-    end = time.monotonic() + DEADLINE
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE} s"
-        time.sleep(0.005)
-    return value
-
-
-Reply = collections.namedtuple("Reply", "status headers body")
-
-
-def ask(url, method, path, body=None, headers=()):
-    """One request on a connection of its own; a body that is not bytes is sent as JSON."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE)
-    if body is not None and not isinstance(body, bytes):
-        body = json.dumps(body).encode()
-    try:
-        connection.putrequest(method, path, skip_host="Host" in dict(headers), skip_accept_encoding=True)
-        for name, value in headers:
-            connection.putheader(name, value)
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        data = answer.read()
-        is_json = data and answer.headers["Content-Type"] == "application/json"
-        return Reply(answer.status, answer.headers, json.loads(data) if is_json else data)
-    finally:
-        connection.close()
-
-
-def send_raw(url, data, shut=True):
-    """Bytes as they are on a connection of its own: all that came back until the server closed it."""
-    with socket.create_connection(url.removeprefix("http://").split(":"), timeout=DEADLINE) as connection:
-        connection.sendall(data)
-        if shut:
-            connection.shutdown(socket.SHUT_WR)
-        got = b""
-        while chunk := connection.recv(65_536):
-            got += chunk
-        return got
-
-
-def parse(got):
-    """The one response that some bytes are."""
-    head, _, body = got.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 "), got[:200]
-    status_line, *lines = head.decode("latin-1").split("\r\n")
-    message = http.client.HTTPMessage()
-    for line in lines:
-        message[line.partition(": ")[0]] = line.partition(": ")[2]
-    assert len(body) == int(message["Content-Length"])
-    return Reply(int(status_line.split(" ")[1]), message, json.loads(body))
-
-
-def post(path, body, *headers):
-    """The bytes of a POST request."""
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
-
-
-class Spans:
-    """The spans that ended in this process since `clear`, told apart by trace."""
-
-    def __init__(self):
-        self.exporter = InMemorySpanExporter()
-
-    def clear(self):
-        self.exporter.clear()
-
-    def all(self):
-        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time)
-
-    def of(self, reply_or_trace_id):
-        """The spans of one trace, named by its id or by a reply's Server-Timing."""
-        trace_id = getattr(reply_or_trace_id, "headers", None)
-        trace_id = trace_id["Server-Timing"].split("-")[1] if trace_id else reply_or_trace_id
-        return [span for span in self.all() if f"{span.context.trace_id:032x}" == trace_id]
-
-    def wait(self, reply_or_trace_id, count):
-        """The same, once there are so many (a "fry" comes later than its order's answer)."""
-        return until(lambda: len(found := self.of(reply_or_trace_id)) >= count and found, f"{count} spans")
-
-
-def named(spans, name):
-    return [span for span in spans if span.name == name]
-
-
-def tree(spans, parent_id=None, indent=""):
-    """The spans of a trace as indented text, in call order: the form of design and README."""
-    known = {span.context.span_id for span in spans}
-    text = ""
-    for span in spans:
-        its_parent = span.parent.span_id if span.parent and span.parent.span_id in known else None
-        if its_parent == parent_id:
-            text += f"{indent}{span.name} {span.kind.name}\n" + tree(spans, span.context.span_id, indent + "  ")
-    return text
-
-
-def start(kitchen_url=None, fry_seconds=0, host="127.0.0.1"):
-    """A shop in this process; its spans go to `spans`, and to the one store that the page reads."""
-    arguments = argparse.Namespace(host=host, port=0, kitchen=kitchen_url, fry_seconds=fry_seconds)
-    server = microdonuts.Server(arguments, STORE)
-    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-    return server
-
-
-@pytest.fixture(scope="session")
-def provider():
-    """The one tracer provider of this process, as the program makes it; it also fills the page's store."""
-    os.environ["OTEL_TRACES_EXPORTER"] = "none"
-    provider = microdonuts.set_up_tracing(STORE)
-    del os.environ["OTEL_TRACES_EXPORTER"]
-    provider.add_span_processor(SimpleSpanProcessor(SPANS.exporter))
-    return provider
-
-
-STORE, SPANS = microdonuts.SpanStore(), Spans()
-
-
-@pytest.fixture
-def spans(provider):
-    SPANS.clear()
-    return SPANS
-
-
-@pytest.fixture(scope="module")
-def shop(provider):
-    """A shop whose donuts take no time."""
-    server = start()
-    yield server
-    server.close()
-
-
-class Process:
-    """A shop in a process of its own, on a free port. Use: with Process("--fry-seconds", "0") as shop: ..."""
-
-    def __init__(self, *arguments, folder=HERE, **env):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-        self.process = subprocess.Popen(
-            [sys.executable, str(folder / "microdonuts.py"), "--port", "0", *arguments], env={**clean, **env},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.out, self.err = [], []
-        self.readers = [threading.Thread(target=lines.extend, args=(stream,))
-                        for lines, stream in ((self.out, self.process.stdout), (self.err, self.process.stderr))]
-        for reader in self.readers:
-            reader.start()
-        until(lambda: self.err or self.process.poll() is not None, "the banner")
-        self.url = (re.findall(r"http://[^/ ]+", self.err[0]) or [None])[0] if self.err else None
-
-    def __enter__(self):
-        assert self.url, self.err
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self, number=signal.SIGTERM):
-        """End it and give its exit status; then .out and .err hold all it wrote."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.wait()
-        finally:
-            self.process.kill()
-
-    def wait(self):
-        status = self.process.wait(DEADLINE)
-        for reader in self.readers:
-            reader.join(DEADLINE)
-        return status
-
-    def json_spans(self):
-        """What OTEL_TRACES_EXPORTER=console has printed by the end: the SDK's JSON."""
-        text, found, decoder = "".join(self.out).strip(), [], json.JSONDecoder()
-        while text:
-            span, end = decoder.raw_decode(text)
-            found.append(span)
-            text = text[end:].lstrip()
-        return found
-
-
-class FakeKitchen:
-    """A kitchen played by the test: `requests` are the raw heads that it got, and script(path) the bytes it answers.
-
-    A script that gives b"" closes the connection without a word; one that gives None has the kitchen say nothing.
-    """
-
-    def __init__(self, script=None):
-        self.script, self.requests = script or self.cook, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.done = threading.Event()
-
-    def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.listener.close()
-
-    @staticmethod
-    def answer(value, status="200 OK", *headers):
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-        return "\r\n".join(lines).encode() + body
-
-    @classmethod
-    def cook(cls, path):
-        if path.startswith("/kitchen/add_donuts"):
-            return cls.answer({"order_id": "o", "donuts": 1})
-        return cls.answer([{"flavor": "jelly", "order_id": "o", "status": "ready", "ready_in": 0}])
-
-    def accept(self):
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        with connection, connection.makefile("rb") as reader:
-            while head := b"".join(itertools.takewhile(lambda line: line.strip(), reader)):
-                self.requests.append(head.decode("latin-1"))
-                length = re.search(rb"(?i)content-length: (\d+)", head)
-                reader.read(int(length[1]) if length else 0)
-                got = self.script(head.split(b" ")[1].decode())
-                if not got:
-                    return self.done.wait(DEADLINE) if got is None else None
-                connection.sendall(got)
-                if b"Connection: close" in got:
-                    return None
-
-    def headers(self, name):
-        """The values of one header, in the order of the requests; absent is None."""
-        found = [re.search(rf"(?im)^{name}: (.*?)\r?$", head) for head in self.requests]
-        return [match and match[1] for match in found]
-
-
 # ---------------------------------------------------------------- an order gets cooked
-
-
-def states_of(url, order_id):
-    donuts = ask(url, "GET", f"/kitchen/get_donuts?order_id={order_id}").body
-    return [donut["status"] for donut in donuts]
 
 
 def test_an_order_gets_cooked(shop):
@@ -321,8 +71,10 @@ def test_an_order_gets_cooked(shop):
     status = ask(shop.url, "POST", "/status", {"order_id": order_id})
     assert status.body == {"order_id": order_id, "estimated_delivery_time": 0, "state": "ready"}
     donuts = ask(shop.url, "GET", f"/kitchen/get_donuts?order_id={order_id}").body
-    assert donuts == [{"flavor": flavor, "order_id": order_id, "status": "ready", "ready_in": 0.0}
-                      for flavor in ("glazed", "jelly")]
+    assert donuts == [
+        {"flavor": flavor, "order_id": order_id, "status": "ready", "ready_in": 0.0}
+        for flavor in ("glazed", "jelly")
+    ]
 
 
 def test_the_fryer_takes_one_donut_at_a_time_and_states_go_in_order():
@@ -342,11 +94,17 @@ def test_the_fryer_takes_one_donut_at_a_time_and_states_go_in_order():
     assert (kitchen.FRY_SECONDS, kitchen.RECEIVED_SECONDS) == (1.4, 0.4)
 
 
-@pytest.mark.parametrize(("donuts", "state", "seconds"), [
+# fmt: off
+PROGRESS = [
     ([("ready", 0), ("cooking", 0.3), ("new_order", 4.1)], "new_order", 5),
     ([("ready", 0), ("cooking", 0.3)], "cooking", 1),
     ([("received", 1.0)], "received", 1),
-    ([("ready", 0), ("ready", 0)], "ready", 0)])
+    ([("ready", 0), ("ready", 0)], "ready", 0),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("donuts", "state", "seconds"), PROGRESS)
 def test_an_order_is_as_far_as_its_least_advanced_donut(donuts, state, seconds):
     donuts = [{"status": status, "ready_in": ready_in} for status, ready_in in donuts]
     expected = {"order_id": "o", "estimated_delivery_time": seconds, "state": state}
@@ -359,15 +117,25 @@ def test_a_full_kitchen_says_503_and_so_does_the_order(provider, monkeypatch):
     try:
         order_id = ask(shop.url, "POST", "/order", SAMPLE).body["order_id"]
         until(lambda: shop.kitchen.started == 1)
-        reply = ask(shop.url, "POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly", "quantity": 4})
+        reply = ask(
+            shop.url,
+            "POST",
+            "/kitchen/add_donuts",
+            {"order_id": "x", "flavor": "jelly", "quantity": 4},
+        )
         assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
         reply = ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 5}]})
         assert (reply.status, reply.headers["Retry-After"]) == (503, "10")
-        assert re.fullmatch(r"Order [0-9a-f-]{36} failed with 3 of 5 donuts taken. The kitchen is full: try again "
-                            r"later.", reply.body["error"])
+        assert re.fullmatch(
+            r"Order [0-9a-f-]{36} failed with 3 of 5 donuts taken. The kitchen is full: try again "
+            r"later.",
+            reply.body["error"],
+        )
         assert len(states_of(shop.url, order_id)) == 2
     finally:
-        shop.kitchen.fryer.join = lambda: None  # the donut in the fryer takes a minute: do not wait for it
+        shop.kitchen.fryer.join = lambda: (
+            None
+        )  # the donut in the fryer takes a minute: do not wait for it
         shop.close()
 
 
@@ -451,7 +219,12 @@ def test_the_shop_forgets_the_oldest_order_and_its_link_first(spans, monkeypatch
 
 
 def test_server_timing_names_the_span(shop, spans):
-    for method, path in (("POST", "/order"), ("GET", "/nowhere"), ("GET", "/order"), ("BREW", "/order")):
+    for method, path in (
+        ("POST", "/order"),
+        ("GET", "/nowhere"),
+        ("GET", "/order"),
+        ("BREW", "/order"),
+    ):
         reply = ask(shop.url, method, path, SAMPLE if method == "POST" else None)
         [span] = [span for span in spans.all() if span.parent is None]
         ids = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
@@ -461,8 +234,19 @@ def test_server_timing_names_the_span(shop, spans):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "BREW"])
-@pytest.mark.parametrize("path", ["/", "/static/style.css", "/static/none", "/traces", "/traces/x", "/tracesx",
-                                  "/source/kitchen.py", "/source/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/static/style.css",
+        "/static/none",
+        "/traces",
+        "/traces/x",
+        "/tracesx",
+        "/source/kitchen.py",
+        "/source/",
+    ],
+)
 def test_the_page_and_what_it_reads_are_not_traced(shop, spans, method, path):
     reply = ask(shop.url, method, path, b"" if method == "POST" else None)
     assert spans.all() == [] and "Server-Timing" not in reply.headers
@@ -472,11 +256,16 @@ def test_the_store_hears_of_a_span_when_it_starts_and_is_bounded(monkeypatch):
     monkeypatch.setattr(microdonuts, "MAX_TRACES", 2)
     monkeypatch.setattr(microdonuts, "MAX_SPANS", 3)
     store = microdonuts.SpanStore()
-    started = [SimpleNamespace(context=SimpleNamespace(trace_id=trace_id)) for trace_id in (1, 2, 1, 1, 1, 3)]
+    started = [
+        SimpleNamespace(context=SimpleNamespace(trace_id=trace_id))
+        for trace_id in (1, 2, 1, 1, 1, 3)
+    ]
     for span in started:
         store.on_start(span)
     assert list(store.traces) == [1, 3]  # 2 was the one that nothing had been added to for longest
-    assert store.traces[1] == [started[0], started[2], started[3]] and store.traces[3] == [started[5]]
+    assert store.traces[1] == [started[0], started[2], started[3]] and store.traces[3] == [
+        started[5]
+    ]
 
 
 # ---------------------------------------------------------------- what is on each span
@@ -507,41 +296,91 @@ def test_every_attribute_of_every_kind_of_span(shop, spans):
     server, order, client, add, *_ = spans.wait(reply, 10)
     fry = named(spans.of(reply), "fry")[0]
     order_id = reply.body["order_id"]
-    assert attributes(server) == ("microdonuts.Handler.serve", {
-        "http.request.method": "POST", "http.route": "/order", "url.scheme": "http", "url.path": "/order",
-        "server.address": "localhost", "server.port": shop.server_port, "client.address": "127.0.0.1",
-        "network.peer.address": "127.0.0.1", "network.protocol.version": "1.1", "user_agent.original": "Test/1.0",
-        "http.response.status_code": 200})
-    assert attributes(order) == ("microdonuts.order", {"microdonuts.order.id": order_id, "microdonuts.quantity": 2})
+    assert attributes(server) == (
+        "microdonuts.Handler.serve",
+        {
+            "http.request.method": "POST",
+            "http.route": "/order",
+            "url.scheme": "http",
+            "url.path": "/order",
+            "server.address": "localhost",
+            "server.port": shop.server_port,
+            "client.address": "127.0.0.1",
+            "network.peer.address": "127.0.0.1",
+            "network.protocol.version": "1.1",
+            "user_agent.original": "Test/1.0",
+            "http.response.status_code": 200,
+        },
+    )
+    assert attributes(order) == (
+        "microdonuts.order",
+        {"microdonuts.order.id": order_id, "microdonuts.quantity": 2},
+    )
     carried = {**wire(client), "http.request.header.baggage": (f"microdonuts.order.id={order_id}",)}
-    here = {"server.address": "127.0.0.1", "server.port": shop.server_port, "network.peer.address": "127.0.0.1",
-            "network.protocol.version": "1.1", "http.response.status_code": 200}
+    here = {
+        "server.address": "127.0.0.1",
+        "server.port": shop.server_port,
+        "network.peer.address": "127.0.0.1",
+        "network.protocol.version": "1.1",
+        "http.response.status_code": 200,
+    }
     assert client.attributes["network.peer.port"] == shop.server_port
-    assert attributes(client) == ("kitchen.KitchenClient.exchange", {
-        "http.request.method": "POST", "url.full": f"{shop.url}/kitchen/add_donuts", **here, **carried})
-    assert attributes(add) == ("microdonuts.Handler.serve", {
-        "http.request.method": "POST", "http.route": "/kitchen/add_donuts", "url.scheme": "http",
-        "url.path": "/kitchen/add_donuts", "client.address": "127.0.0.1", **here, **carried,
-        "user_agent.original": f"Python-urllib/{sys.version_info[0]}.{sys.version_info[1]}",
-        "microdonuts.order.id": order_id})
-    assert attributes(fry) == ("kitchen.Kitchen.fry_all", {
-        "microdonuts.order.id": order_id, "microdonuts.flavor": "glazed"})
-    [get], [get_server] = named(spans.of(reply), "GET"), named(spans.of(reply), "GET /kitchen/get_donuts")
+    assert attributes(client) == (
+        "kitchen.KitchenClient.exchange",
+        {
+            "http.request.method": "POST",
+            "url.full": f"{shop.url}/kitchen/add_donuts",
+            **here,
+            **carried,
+        },
+    )
+    assert attributes(add) == (
+        "microdonuts.Handler.serve",
+        {
+            "http.request.method": "POST",
+            "http.route": "/kitchen/add_donuts",
+            "url.scheme": "http",
+            "url.path": "/kitchen/add_donuts",
+            "client.address": "127.0.0.1",
+            **here,
+            **carried,
+            "user_agent.original": f"Python-urllib/{sys.version_info[0]}.{sys.version_info[1]}",
+            "microdonuts.order.id": order_id,
+        },
+    )
+    assert attributes(fry) == (
+        "kitchen.Kitchen.fry_all",
+        {"microdonuts.order.id": order_id, "microdonuts.flavor": "glazed"},
+    )
+    [get], [get_server] = (
+        named(spans.of(reply), "GET"),
+        named(spans.of(reply), "GET /kitchen/get_donuts"),
+    )
     query = f"order_id={order_id}"
     carried = {**wire(get), "http.request.header.baggage": (f"microdonuts.order.id={order_id}",)}
-    assert attributes(get) == ("kitchen.KitchenClient.exchange", {
-        "http.request.method": "GET", "url.full": f"{shop.url}/kitchen/get_donuts?{query}", **here, **carried})
+    assert attributes(get) == (
+        "kitchen.KitchenClient.exchange",
+        {
+            "http.request.method": "GET",
+            "url.full": f"{shop.url}/kitchen/get_donuts?{query}",
+            **here,
+            **carried,
+        },
+    )
     assert attributes(get_server)[1]["url.query"] == query
-    assert {span.instrumentation_scope.name for span in spans.of(reply)} == {"microdonuts", "kitchen"}
+    assert {span.instrumentation_scope.name for span in spans.of(reply)} == {
+        "microdonuts",
+        "kitchen",
+    }
     for span in spans.of(reply):
         assert span.status.status_code.name == "UNSET" and not span.events and not span.links
 
 
-@pytest.mark.parametrize(("request_line", "name", "expected"), [
+# fmt: off
+SERVER_SPANS = [
     ("get /order", "HTTP /order", {"http.request.method": "_OTHER", "http.request.method_original": "get",
                                    "http.route": "/order", "http.response.status_code": 405}),
-    ("BREW /pot", "HTTP", {"http.request.method": "_OTHER", "http.request.method_original": "BREW",
-                           "http.response.status_code": 404}),
+    ("BREW /pot", "HTTP", {"http.request.method": "_OTHER", "http.request.method_original": "BREW", "http.response.status_code": 404}),
     ("QUERY /order", "QUERY /order", {"http.request.method": "QUERY", "http.response.status_code": 405}),
     ("HEAD /kitchen/get_donuts", "HEAD /kitchen/get_donuts", {"http.response.status_code": 200}),
     ("GET /caf%C3%A9?", "GET", {"url.path": "/caf%C3%A9", "http.response.status_code": 404}),
@@ -551,7 +390,12 @@ def test_every_attribute_of_every_kind_of_span(shop, spans):
                                  "X-Amz-Signature=REDACTED&asig=d&AWSAccessKeyId=REDACTED"}),
     ("GET http://elsewhere:99/kitchen/get_donuts?a", "GET /kitchen/get_donuts",
      {"server.address": "elsewhere", "server.port": 99, "url.path": "/kitchen/get_donuts", "url.query": "a"}),
-    ("OPTIONS *", "OPTIONS", {"url.path": "*", "http.response.status_code": 404})])
+    ("OPTIONS *", "OPTIONS", {"url.path": "*", "http.response.status_code": 404}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("request_line", "name", "expected"), SERVER_SPANS)
 def test_server_span_names_and_targets(shop, spans, request_line, name, expected):
     send_raw(shop.url, f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     [span] = spans.all()
@@ -561,8 +405,15 @@ def test_server_span_names_and_targets(shop, spans, request_line, name, expected
     assert "url.query" in expected or "url.query" not in span.attributes
 
 
-@pytest.mark.parametrize(("host", "address", "port"), [
-    ("shop", "shop", 80), ("shop:", "shop", 80), ("[::1]:8082", "::1", 8082), ("127.0.0.1:1", "127.0.0.1", 1)])
+@pytest.mark.parametrize(
+    ("host", "address", "port"),
+    [
+        ("shop", "shop", 80),
+        ("shop:", "shop", 80),
+        ("[::1]:8082", "::1", 8082),
+        ("127.0.0.1:1", "127.0.0.1", 1),
+    ],
+)
 def test_server_address_and_port_are_the_hosts(shop, spans, host, address, port):
     send_raw(shop.url, f"GET /kitchen/get_donuts HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     [span] = spans.all()
@@ -570,14 +421,18 @@ def test_server_address_and_port_are_the_hosts(shop, spans, host, address, port)
 
 
 def test_the_order_id_travels_as_baggage_and_a_callers_own_passes_through(shop, spans):
-    reply = ask(shop.url, "POST", "/order", SAMPLE, [("baggage", "tier=gold,microdonuts.order.id=theirs")])
+    reply = ask(
+        shop.url, "POST", "/order", SAMPLE, [("baggage", "tier=gold,microdonuts.order.id=theirs")]
+    )
     server, _, client, add, *_ = spans.wait(reply, 10)
     fry = named(spans.of(reply), "fry")[0]
     order_id = reply.body["order_id"]
     assert "microdonuts.order.id" not in server.attributes
     sent = client.attributes["http.request.header.baggage"][0].split(",")
     assert set(sent) == {"tier=gold", f"microdonuts.order.id={order_id}"}
-    assert add.attributes["microdonuts.order.id"] == fry.attributes["microdonuts.order.id"] == order_id
+    assert (
+        add.attributes["microdonuts.order.id"] == fry.attributes["microdonuts.order.id"] == order_id
+    )
 
 
 def test_credentials_in_the_kitchens_url_are_sent_but_not_shown(provider, spans):
@@ -587,17 +442,28 @@ def test_credentials_in_the_kitchens_url_are_sent_but_not_shown(provider, spans)
         shop.close()
         assert fake.headers("authorization") == ["Basic dXNlcjpwQHNz"] * 3
     client = spans.of(reply)[2]
-    assert client.attributes["url.full"] == f"http://REDACTED:REDACTED@{fake.url[7:]}/kitchen/add_donuts"
+    assert (
+        client.attributes["url.full"]
+        == f"http://REDACTED:REDACTED@{fake.url[7:]}/kitchen/add_donuts"
+    )
 
 
 # ---------------------------------------------------------------- errors are designed
 
-NOT_JSON, NO_OBJECT = "The body is not JSON: send an object, in UTF-8.", "The body must be a JSON object."
+NOT_JSON, NO_OBJECT = (
+    "The body is not JSON: send an object, in UTF-8.",
+    "The body must be a JSON object.",
+)
 NO_ORDER_ID = 'Say which order: "order_id" must be the text that the answer to the order gave.'
 NO_BASKET = 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].'
 NO_DONUT = 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.'
-NO_FLAVOR = 'Choose a "flavor" that we have: glazed, cinnamon, old-fashioned, chocolate, sprinkles, jelly.'
-NO_QUANTITY, TOO_MANY = '"quantity" must be a whole number from 1 to 100.', "Order at most 100 donuts at a time."
+NO_FLAVOR = (
+    'Choose a "flavor" that we have: glazed, cinnamon, old-fashioned, chocolate, sprinkles, jelly.'
+)
+NO_QUANTITY, TOO_MANY = (
+    '"quantity" must be a whole number from 1 to 100.',
+    "Order at most 100 donuts at a time.",
+)
 NO_HTTP = "This cannot be read as HTTP/1.1: check its first line and its headers."
 NO_HOST = "Send one Host header, with the name and port of this server."
 NO_LENGTH = "Send a body with its Content-Length, not in chunks."
@@ -612,11 +478,18 @@ def item(**fields):
     return json.dumps({"donuts": [fields]}).encode()
 
 
+def post(path, body, *headers):
+    """The bytes of a POST request."""
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
 def get(path, *headers, method="GET"):
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
 
 
 # What is sent, raw; the status; the sentence. Each row is sent to the shop and to the shop before tracing.
+# fmt: off
 REFUSALS = {
     **{f"POST {path}: {what}": (post(path, body), 400, sentence)
        for path in ("/order", "/status", "/kitchen/add_donuts")
@@ -636,8 +509,7 @@ REFUSALS = {
         (json.dumps({"donuts": [{"flavor": "glazed", "quantity": 60}] * 2}).encode(), TOO_MANY))},
     **{f"status {value!r}": (post("/status", json.dumps({"order_id": value}).encode()), 400, NO_ORDER_ID)
        for value in (None, 1, "", "x" * 101, "a\0b", "a\nb", "\ud800", ["x"])},
-    "status of an unknown order": (post("/status", b'{"order_id": "x"}'), 404,
-                                   "The kitchen knows no such order: check the order_id, or order again."),
+    "status of an unknown order": (post("/status", b'{"order_id": "x"}'), 404, "The kitchen knows no such order: check the order_id, or order again."),
     **{f"add {body}": (post("/kitchen/add_donuts", body), 400, sentence) for body, sentence in (
         (b'{"flavor": "jelly"}', NO_ORDER_ID), (b'{"order_id": "x"}', NO_FLAVOR),
         (b'{"order_id": "x", "flavor": "jelly", "quantity": true}', NO_QUANTITY))},
@@ -680,6 +552,7 @@ REFUSALS = {
        for path in ("/static/../kitchen.py", "/static/%2e%2e/kitchen.py", "/static//etc/passwd", "/static/style.css/x",
                     "/source/../LICENSE", "//static/style.css", "/../static/style.css")},
 }
+# fmt: on
 
 
 @pytest.fixture(scope="module")
@@ -700,7 +573,9 @@ def test_each_refusal_is_one_sentence_that_says_what_to_do(request, which, row):
     if which == "untraced":
         sentence = sentence.replace(", /traces, /traces/", "")
     assert (reply.status, reply.body) == (status, {"error": sentence})
-    assert reply.headers["Content-Type"] == "application/json" and reply.headers["Date"].endswith(" GMT")
+    assert reply.headers["Content-Type"] == "application/json" and reply.headers["Date"].endswith(
+        " GMT"
+    )
     assert (reply.headers["Allow"] is not None) == (status == 405)
     assert ask(url, "GET", "/kitchen/get_donuts").status == 200  # it still serves
 
@@ -712,22 +587,37 @@ def test_each_refusal_has_the_server_span_of_its_answer(shop, spans):
         is_traced = sentence != NO_HTTP and not re.match(rb"\S+ /(static/\S*|source/\S*)? ", data)
         assert ("Server-Timing" in reply.headers) == is_traced, row
         server = [span for span in spans.all() if span.parent is None]
-        assert [span.attributes["http.response.status_code"] for span in server] == [status] * is_traced, row
+        assert [span.attributes["http.response.status_code"] for span in server] == [
+            status
+        ] * is_traced, row
         for span in spans.all():
-            assert not span.events and (span.status.status_code.name == "UNSET" or status >= 500), row
+            assert not span.events and (span.status.status_code.name == "UNSET" or status >= 500), (
+                row
+            )
             assert "error.type" not in span.attributes
 
 
 def test_a_405_says_what_is_allowed(shop):
-    for path, allowed in (("/order", "POST"), ("/kitchen/get_donuts", "GET, HEAD"), ("/", "GET, HEAD")):
+    for path, allowed in (
+        ("/order", "POST"),
+        ("/kitchen/get_donuts", "GET, HEAD"),
+        ("/", "GET, HEAD"),
+    ):
         reply = ask(shop.url, "DELETE", path)
         assert (reply.status, reply.headers["Allow"]) == (405, allowed)
 
 
 def test_a_body_is_json_whatever_its_type_says_and_whoever_is_at_home_may_order(shop):
-    for header in ("Content-Type: application/x-www-form-urlencoded", "Content-Type: multipart/form-data; boundary=b",
-                   "Content-Type: message/rfc822", "Origin: http://x", "Expect: 100-continue"):
-        got = send_raw(shop.url, post("/order", json.dumps(SAMPLE).encode(), header, "Connection: close"))
+    for header in (
+        "Content-Type: application/x-www-form-urlencoded",
+        "Content-Type: multipart/form-data; boundary=b",
+        "Content-Type: message/rfc822",
+        "Origin: http://x",
+        "Expect: 100-continue",
+    ):
+        got = send_raw(
+            shop.url, post("/order", json.dumps(SAMPLE).encode(), header, "Connection: close")
+        )
         assert b"HTTP/1.1 200 OK\r\n" in got, header
 
 
@@ -739,26 +629,45 @@ def test_head_is_get_without_the_body(shop):
         assert head.headers["Content-Type"] == whole.headers["Content-Type"]
 
 
-@pytest.mark.parametrize("start_line", ["GET http://anyone?a HTTP/1.1", "\r\nGET / HTTP/1.1", "GET / HTTP/1.9"])
+@pytest.mark.parametrize(
+    "start_line", ["GET http://anyone?a HTTP/1.1", "\r\nGET / HTTP/1.1", "GET / HTTP/1.9"]
+)
 def test_forms_of_a_request_line_that_http_allows(shop, start_line):
     got = send_raw(shop.url, f"{start_line}\r\nHost:\t x \r\nConnection: x, Close\r\n\r\n".encode())
     assert got.startswith(b"HTTP/1.1 200 OK\r\n") and b"<!DOCTYPE html>" in got
 
 
 def test_a_header_of_blanks_is_read_in_one_go(shop):
-    assert ask(shop.url, "GET", "/kitchen/get_donuts?order_id=x", None, [("A", f"a{' ' * 60_000}b")]).status == 200
+    assert (
+        ask(
+            shop.url, "GET", "/kitchen/get_donuts?order_id=x", None, [("A", f"a{' ' * 60_000}b")]
+        ).status
+        == 200
+    )
 
 
 def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
-    requests = post("/status", b'{"order_id": "x"}') + get("/kitchen/get_donuts?order_id=x") + get("/nowhere")
+    requests = (
+        post("/status", b'{"order_id": "x"}')
+        + get("/kitchen/get_donuts?order_id=x")
+        + get("/nowhere")
+    )
     got = send_raw(shop.url, requests + get("/", "Connection: close"))
     assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"404", b"200", b"404", b"200"]
     assert got.count(b"Connection: close") == 1
 
 
-@pytest.mark.parametrize("data", [
-    get("/kitchen/get_donuts").replace(b"1.1", b"1.0"), get("/kitchen/get_donuts", "Connection: close"),
-    get("/kitchen/get_donuts", "Content-Length: 4") + b"GET ", post("/order", b"x" * 70_000)])
+# fmt: off
+CLOSED_AFTER = [
+    get("/kitchen/get_donuts").replace(b"1.1", b"1.0"),
+    get("/kitchen/get_donuts", "Connection: close"),
+    get("/kitchen/get_donuts", "Content-Length: 4") + b"GET ",
+    post("/order", b"x" * 70_000),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("data", CLOSED_AFTER)
 def test_a_connection_is_closed_after_http_1_0_and_with_a_body_unread(shop, data):
     reply = parse(send_raw(shop.url, data + get("/"), shut=False))
     assert reply.headers["Connection"] == "close"
@@ -780,7 +689,9 @@ def test_a_client_that_hangs_up_before_the_answer_is_one_line_on_stderr(provider
         with socket.create_connection(("127.0.0.1", shop.server_port)) as client:
             client.sendall(post("/order", json.dumps(SAMPLE).encode()))
             until(lambda: fake.requests)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset
+            client.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+            )  # close with a reset
         slow.set()
         [server] = until(lambda: [span for span in spans.all() if span.name == "POST /order"])
         shop.close()
@@ -789,16 +700,27 @@ def test_a_client_that_hangs_up_before_the_answer_is_one_line_on_stderr(provider
     assert re.fullmatch(r"127.0.0.1 - - \[.*\] hung up before its answer, 200 \(\w+\)", line)
 
 
-def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(shop, spans, monkeypatch, capfd):
+def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(
+    shop, spans, monkeypatch, capfd
+):
     def fail(*_):
         raise LookupError("the oven is gone")
 
     monkeypatch.setattr(shop.client, "add_donut", fail)
     reply = ask(shop.url, "POST", "/order", SAMPLE)
-    assert (reply.status, reply.body) == (500, {"error": "The shop made a mistake: look at its terminal."})
+    assert (reply.status, reply.body) == (
+        500,
+        {"error": "The shop made a mistake: look at its terminal."},
+    )
     server, order = spans.of(reply)
-    assert (server.attributes["error.type"], server.attributes["http.response.status_code"]) == ("LookupError", 500)
-    assert (order.attributes["error.type"], order.status.description) == ("LookupError", "the oven is gone")
+    assert (server.attributes["error.type"], server.attributes["http.response.status_code"]) == (
+        "LookupError",
+        500,
+    )
+    assert (order.attributes["error.type"], order.status.description) == (
+        "LookupError",
+        "the oven is gone",
+    )
     assert [span.status.status_code.name for span in (server, order)] == ["ERROR"] * 2
     assert server.status.description == "the oven is gone" and not server.events
     assert [event.attributes["exception.message"] for event in order.events] == ["the oven is gone"]
@@ -808,35 +730,39 @@ def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(shop, 
     assert capfd.readouterr().err.count("LookupError: the oven is gone") == 2
 
 
+def kitchen_answer(value, status="200 OK", *headers):
+    """The bytes of an answer of a kitchen."""
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 def kitchen_answers(data):
     return lambda path: data
 
 
 # What the kitchen does; the answer's status and a word of its sentence; the CLIENT span's error.type, and whether it
 # has an event.
+# fmt: off
 KITCHEN_FAULTS = {
     "refused": (None, 502, "ConnectionRefusedError", "ConnectionRefusedError", True),
     "hung": (kitchen_answers(None), 504, "took too long", "TimeoutError", True),
     "closed early": (kitchen_answers(b""), 502, "RemoteDisconnected", "http.client.RemoteDisconnected", True),
-    "500": (kitchen_answers(FakeKitchen.answer({}, "500 Oh no")), 502, "answered 500", "500", False),
-    "404": (kitchen_answers(FakeKitchen.answer({}, "404 Not Found")), 502, "answered 404", "404", False),
-    "503": (kitchen_answers(FakeKitchen.answer({}, "503 Full", "Retry-After: 7")), 503, "kitchen is full", "503",
-            False),
-    "503, ill-timed": (kitchen_answers(FakeKitchen.answer({}, "503 Full", "Retry-After: \xb2")), 503, "kitchen is full",
-                       "503", False),
-    "redirect": (kitchen_answers(FakeKitchen.answer({}, "302 Found", "Location: http://127.0.0.1:1/")), 502,
-                 "answered 302", None, False),
-    "not JSON": (kitchen_answers(FakeKitchen.answer(b"<html>")), 502, "answered 200, nothing of use", None,
-                 False),
+    "500": (kitchen_answers(kitchen_answer({}, "500 Oh no")), 502, "answered 500", "500", False),
+    "404": (kitchen_answers(kitchen_answer({}, "404 Not Found")), 502, "answered 404", "404", False),
+    "503": (kitchen_answers(kitchen_answer({}, "503 Full", "Retry-After: 7")), 503, "kitchen is full", "503", False),
+    "503, ill-timed": (kitchen_answers(kitchen_answer({}, "503 Full", "Retry-After: \xb2")), 503, "kitchen is full", "503", False),
+    "redirect": (kitchen_answers(kitchen_answer({}, "302 Found", "Location: http://127.0.0.1:1/")), 502, "answered 302", None, False),
+    "not JSON": (kitchen_answers(kitchen_answer(b"<html>")), 502, "answered 200, nothing of use", None, False),
     "cut short": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{}"), 502,
                   "IncompleteRead", "http.client.IncompleteRead", True),
     "cut shorter": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n{}" % 10**30),
                     502, "IncompleteRead", "http.client.IncompleteRead", True),
     "cut chunk": (kitchen_answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                                   b"9\r\n{}"), 502, "IncompleteRead", "http.client.IncompleteRead", True),
-    "not HTTP": (kitchen_answers(b"220 ftp\r\nConnection: close\r\n"), 502, "BadStatusLine",
-                 "http.client.BadStatusLine", True),
+    "not HTTP": (kitchen_answers(b"220 ftp\r\nConnection: close\r\n"), 502, "BadStatusLine", "http.client.BadStatusLine", True),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("fault", KITCHEN_FAULTS)
@@ -849,13 +775,18 @@ def test_a_kitchen_that_fails_is_a_clear_error_in_time(spans, provider, monkeypa
         reply = ask(shop.url, "POST", path, SAMPLE if path == "/order" else {"order_id": "x"})
         shop.close()
     assert reply.status == status and word in reply.body["error"]
-    assert path == "/status" or re.match(r"Order [0-9a-f-]{36} failed with 0 of 2 donuts taken. ", reply.body["error"])
+    assert path == "/status" or re.match(
+        r"Order [0-9a-f-]{36} failed with 0 of 2 donuts taken. ", reply.body["error"]
+    )
     assert reply.headers["Retry-After"] == {"503": "7", "503, ill-timed": "10"}.get(fault)
     server, internal, client = spans.of(reply)
     assert client.attributes.get("error.type") == error_type
     assert client.status.status_code.name == ("ERROR" if error_type else "UNSET")
     assert [event.name for event in client.events] == ["exception"] * has_event
-    assert (internal.status.status_code.name, internal.status.description) == ("ERROR", reply.body["error"])
+    assert (internal.status.status_code.name, internal.status.description) == (
+        "ERROR",
+        reply.body["error"],
+    )
     assert (server.status.status_code.name, server.status.description) == ("ERROR", None)
     assert server.attributes["error.type"] == str(status)
     assert not internal.events and not server.events and "error.type" not in internal.attributes
@@ -863,25 +794,50 @@ def test_a_kitchen_that_fails_is_a_clear_error_in_time(spans, provider, monkeypa
         assert f"http://127.0.0.1:{client.attributes['network.peer.port']}" == fake.url
 
 
-@pytest.mark.parametrize("donuts", [
-    {}, None, [], [1], [{}], [{"status": "burnt", "ready_in": 0}], [{"status": "ready"}],
-    [{"status": "ready", "ready_in": "0"}], [{"status": "cooking", "ready_in": -1}], [{"status": [], "ready_in": 1}]])
+# fmt: off
+NONSENSE = [
+    {},
+    None,
+    [],
+    [1],
+    [{}],
+    [{"status": "burnt", "ready_in": 0}],
+    [{"status": "ready"}],
+    [{"status": "ready", "ready_in": "0"}],
+    [{"status": "cooking", "ready_in": -1}],
+    [{"status": [], "ready_in": 1}],
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("donuts", NONSENSE)
 def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_taken(provider, donuts):
     def script(path):
-        return FakeKitchen.answer(donuts) if "get" in path else FakeKitchen.cook(path)
+        return kitchen_answer(donuts) if "get" in path else FakeKitchen.cook(path)
 
     with FakeKitchen(script) as fake:
         shop = start(fake.url)
         reply = ask(shop.url, "POST", "/order", SAMPLE)
         shop.close()
-    assert reply.status == 502 and " failed with 2 of 2 donuts taken. The kitchen" in reply.body["error"]
+    assert (
+        reply.status == 502
+        and " failed with 2 of 2 donuts taken. The kitchen" in reply.body["error"]
+    )
 
 
-@pytest.mark.parametrize("begin, drop", [
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "), (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), (b"HTTP/1.1 200 ", b"O"),
-    (b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")], ids=[
-    "body", "body until it closes", "chunks", "status line", "header", "1xx"])
+# fmt: off
+DRIPS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
+    "body until it closes": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "header": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "1xx": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("begin, drop", DRIPS.values(), ids=DRIPS)
 def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
     monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
     shop = None
@@ -912,6 +868,7 @@ MANY = [f"k{n}=v" for n in range(33)]
 LONG_KEY, LONG_VALUE = "k" * 256, "v" * 256
 # Section; what it says; the header lines sent; the traceparent's flags passed on (None: a new trace); the tracestate
 # passed on (None: none).
+# fmt: off
 WIRE = [
     ("3.2.1", "a name of any case", [("TraceParent", f"00-{VALID}-01"), ("TRACESTATE", "a=1")], "01", "a=1"),
     ("3.2.2", "absent", [], None, None),
@@ -969,6 +926,7 @@ WIRE = [
           for value in ("", "1=2", "\xe9", "a\tb", "\x7f")),
         ("3.3.3", "the first of a repeated key", ["a=1,b=2,a=3"], "a=1,b=2"))),
 ]
+# fmt: on
 
 
 def carried_by(shop, fake, headers, path="/order"):
@@ -991,15 +949,24 @@ def wired(provider):
         shop.close()
 
 
-@pytest.mark.parametrize(("section", "what", "headers", "flags", "tracestate"), WIRE,
-                         ids=[f"{section} {what}" for section, what, *_ in WIRE])
-def test_the_rules_of_w3c_trace_context_level_2(wired, spans, section, what, headers, flags, tracestate):
+@pytest.mark.parametrize(
+    ("section", "what", "headers", "flags", "tracestate"),
+    WIRE,
+    ids=[f"{section} {what}" for section, what, *_ in WIRE],
+)
+def test_the_rules_of_w3c_trace_context_level_2(
+    wired, spans, section, what, headers, flags, tracestate
+):
     reply = carried_by(*wired, headers)
     sent = wired[1].headers("traceparent")
-    assert len(sent) == 3 and len(set(sent)) == 3  # two donuts and the question after them, each from a span of its own
+    assert (
+        len(sent) == 3 and len(set(sent)) == 3
+    )  # two donuts and the question after them, each from a span of its own
     for value in sent:
         version, trace_id, parent_id, its_flags = value.split("-")
-        assert version == "00" and re.fullmatch("[0-9a-f]{32} [0-9a-f]{16}", f"{trace_id} {parent_id}")
+        assert version == "00" and re.fullmatch(
+            "[0-9a-f]{32} [0-9a-f]{16}", f"{trace_id} {parent_id}"
+        )
         assert (trace_id == VALID[:32]) == (flags is not None) and parent_id != VALID[33:]
         assert its_flags == (flags or "03")  # this SDK makes random trace ids, and samples them
     assert wired[1].headers("tracestate") == [tracestate] * 3
@@ -1035,9 +1002,18 @@ def test_orders_and_status_checks_carry_the_callers_trace_to_the_kitchen(wired, 
     assert sent == [span.attributes["http.request.header.traceparent"][0] for span in clients]
 
 
-@pytest.mark.parametrize(("method", "path", "body"), [
-    ("POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly"}), ("GET", "/kitchen/get_donuts", None),
-    ("GET", "/nowhere", None), ("HEAD", "/kitchen/get_donuts", None), ("BREW", "/order", None)])
+# fmt: off
+CONTINUED = [
+    ("POST", "/kitchen/add_donuts", {"order_id": "x", "flavor": "jelly"}),
+    ("GET", "/kitchen/get_donuts", None),
+    ("GET", "/nowhere", None),
+    ("HEAD", "/kitchen/get_donuts", None),
+    ("BREW", "/order", None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CONTINUED)
 def test_every_traced_request_continues_the_callers_trace(shop, spans, method, path, body):
     ask(shop.url, method, path, body, [("traceparent", TRACEPARENT)])
     span = until(lambda: spans.of(TRACE_ID))[0]
@@ -1046,7 +1022,12 @@ def test_every_traced_request_continues_the_callers_trace(shop, spans, method, p
 
 
 def test_two_traceparents_stand_on_the_span_as_they_came(shop, spans):
-    send_raw(shop.url, get("/nowhere", "traceparent: a", "Traceparent: b", "tracestate: c=1,d=2", "tracestate: e=3"))
+    send_raw(
+        shop.url,
+        get(
+            "/nowhere", "traceparent: a", "Traceparent: b", "tracestate: c=1,d=2", "tracestate: e=3"
+        ),
+    )
     [span] = spans.all()
     assert span.attributes["http.request.header.traceparent"] == ("a", "b")
     assert span.attributes["http.request.header.tracestate"] == ("c=1,d=2", "e=3")
@@ -1055,7 +1036,9 @@ def test_two_traceparents_stand_on_the_span_as_they_came(shop, spans):
 def test_a_kept_connection_never_leaks_one_requests_context_into_the_next(shop, spans):
     connection = http.client.HTTPConnection("127.0.0.1", shop.server_port, timeout=DEADLINE)
     seen = []
-    for number, (path, body) in enumerate([("/order", SAMPLE), ("/order", {}), ("/status", {"order_id": "x"})] * 2):
+    for number, (path, body) in enumerate(
+        [("/order", SAMPLE), ("/order", {}), ("/status", {"order_id": "x"})] * 2
+    ):
         for headers in ({"traceparent": f"00-{number + 1:032x}-{1:016x}-01", "baggage": "a=b"}, {}):
             connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()
@@ -1066,12 +1049,20 @@ def test_a_kept_connection_never_leaks_one_requests_context_into_the_next(shop, 
     until(lambda: len(named(spans.all(), "fry")) == 8)
     for trace_id in seen[1::2]:
         assert all("a=b" not in str(span.attributes) for span in spans.of(trace_id))
-        assert [span.name for span in spans.of(trace_id) if span.parent is None] == [spans.of(trace_id)[0].name]
+        assert [span.name for span in spans.of(trace_id) if span.parent is None] == [
+            spans.of(trace_id)[0].name
+        ]
 
 
 def test_orders_at_the_same_time_never_mix(shop, spans):
     def buy(number):
-        ask(shop.url, "POST", "/order", SAMPLE, [("traceparent", f"00-{number:032x}-{number:016x}-01")])
+        ask(
+            shop.url,
+            "POST",
+            "/order",
+            SAMPLE,
+            [("traceparent", f"00-{number:032x}-{number:016x}-01")],
+        )
 
     buyers = [threading.Thread(target=buy, args=(number,)) for number in range(1, 25)]
     for buyer in buyers:
@@ -1083,8 +1074,11 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
         below_caller = [span for span in found if span.parent.span_id == number]
         assert len(found) == 10 and [span.name for span in below_caller] == ["POST /order"]
         assert tree(found).count("\n") == 10
-        [order_id] = {span.attributes["microdonuts.order.id"] for span in found
-                      if "microdonuts.order.id" in span.attributes}
+        [order_id] = {
+            span.attributes["microdonuts.order.id"]
+            for span in found
+            if "microdonuts.order.id" in span.attributes
+        }
         assert order_id
 
 
@@ -1096,17 +1090,28 @@ def test_not_sampled_nothing_is_printed_and_the_ids_travel():
         assert ask(front.url, "GET", f"/traces/{TRACE_ID}").status == 404
         front.stop()
         back.stop()
-    assert reply.headers["Server-Timing"].startswith(f'trace;desc="00-{TRACE_ID}-') and front.out == []
-    assert all("get_donuts" in line and "curl" not in line for line in back.out)  # the test's own questions
+    assert (
+        reply.headers["Server-Timing"].startswith(f'trace;desc="00-{TRACE_ID}-') and front.out == []
+    )
+    assert all(
+        "get_donuts" in line and "curl" not in line for line in back.out
+    )  # the test's own questions
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(kitchen.WIRE_HEADERS)), st.binary(max_size=300)), max_size=8))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(kitchen.WIRE_HEADERS)), st.binary(max_size=300)),
+        max_size=8,
+    )
+)
 def test_any_bytes_in_a_header_never_raise(headers):
     message = http.client.HTTPMessage()
     for name, value in headers:
         message[name] = value.decode("latin-1").replace("\n", " ").replace("\r", " ")
     for propagator in filter(None, kitchen.PROPAGATORS.values()):
-        found = trace.get_current_span(propagator.extract(message, getter=kitchen.HeaderGetter())).get_span_context()
+        found = trace.get_current_span(
+            propagator.extract(message, getter=kitchen.HeaderGetter())
+        ).get_span_context()
         assert not found.is_remote or found.is_valid
 
 
@@ -1120,9 +1125,13 @@ def test_what_inject_writes_extract_reads_back(ids, flags, members):
     lines = [",".join(f"{key}={value}" for key, value in members.items())]
     state = kitchen.ReceivedTraceState(lines)
     assert list(state.items()) == [(key, value) for key, value in members.items()]
-    sent = trace.SpanContext(*ids, is_remote=False, trace_flags=trace.TraceFlags(flags), trace_state=state)
+    sent = trace.SpanContext(
+        *ids, is_remote=False, trace_flags=trace.TraceFlags(flags), trace_state=state
+    )
     carrier = {}
-    kitchen.W3CTraceContext().inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(sent)))
+    kitchen.W3CTraceContext().inject(
+        carrier, trace.set_span_in_context(trace.NonRecordingSpan(sent))
+    )
     assert ("tracestate" in carrier) == bool(members)
     message = http.client.HTTPMessage()
     for name, value in carrier.items():
@@ -1145,10 +1154,14 @@ def test_nothing_is_injected_without_a_valid_span():
 T16, T32, S16, P16 = "a3ce929d0e0e4736", TRACE_ID, PARENT_ID, "b7ad6b7169203331"
 ZERO16 = "0" * 16
 # Header lines; what is read of them, as trace id, span id and sampling state, or None: the context is left alone.
+# fmt: off
 B3_CASES = [
-    ({"b3": f"{T32}-{S16}-1"}, (T32, S16, "1")), ({"b3": f"{T32}-{S16}-0"}, (T32, S16, "0")),
-    ({"b3": f"{T32}-{S16}-d"}, (T32, S16, "d")), ({"b3": f"{T32}-{S16}"}, (T32, S16, "1")),
-    ({"b3": f"{T16}-{S16}-1"}, (ZERO16 + T16, S16, "1")), ({"b3": f"{T32}-{S16}-1-{P16}"}, (T32, S16, "1")),
+    ({"b3": f"{T32}-{S16}-1"}, (T32, S16, "1")),
+    ({"b3": f"{T32}-{S16}-0"}, (T32, S16, "0")),
+    ({"b3": f"{T32}-{S16}-d"}, (T32, S16, "d")),
+    ({"b3": f"{T32}-{S16}"}, (T32, S16, "1")),
+    ({"b3": f"{T16}-{S16}-1"}, (ZERO16 + T16, S16, "1")),
+    ({"b3": f"{T32}-{S16}-1-{P16}"}, (T32, S16, "1")),
     ({"b3": f" {T32}-{S16}-1 "}, (T32, S16, "1")),
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "1"}, (T32, S16, "1")),
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "true"}, (T32, S16, "1")),
@@ -1158,7 +1171,8 @@ B3_CASES = [
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Flags": "1"}, (T32, S16, "d")),
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-ParentSpanId": P16, "X-B3-Flags": "0"}, (T32, S16, "1")),
     ([("X-B3-TraceId", T32), ("X-B3-SpanId", S16), ("X-B3-Sampled", "0"), ("X-B3-Sampled", "1")], (T32, S16, "0")),
-    ([("b3", "0"), ("b3", "1")], ("fresh", "fresh", "0")), ({"b3": "0"}, ("fresh", "fresh", "0")),
+    ([("b3", "0"), ("b3", "1")], ("fresh", "fresh", "0")),
+    ({"b3": "0"}, ("fresh", "fresh", "0")),
     ({"X-B3-Sampled": "0"}, ("fresh", "fresh", "0")),
     ({"X-B3-Sampled": "false"}, ("fresh", "fresh", "0")),
     ({"b3": "x", "X-B3-TraceId": T32, "X-B3-SpanId": S16}, (T32, S16, "1")),
@@ -1169,8 +1183,11 @@ B3_CASES = [
         {"b3": f"{T32}-{ZERO16}-1"}, {"b3": f"{T32.upper()}-{S16}-1"}, {"X-B3-TraceId": T32},
         {"X-B3-TraceId": T16, "X-B3-SpanId": f"{S16}-1"}, {"X-B3-TraceId": f"{T16}-{S16}", "X-B3-SpanId": "1"},
         {"X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-TraceId": "0" * 32, "X-B3-SpanId": S16},
-        {"X-B3-TraceId": "x", "X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-Sampled": "1"}))]
+        {"X-B3-TraceId": "x", "X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-Sampled": "1"})),
+]
+# fmt: on
 # Where the official package does otherwise: (headers, what it reads, "B3 specification's words").
+# fmt: off
 B3_DIFFERENCES = {
     "repeated": "the first value wins; behind our Getter, which joins the lines, the package takes neither",
     "upper case": "encoded as 32 or 16 lower-hex characters",
@@ -1180,6 +1197,7 @@ B3_DIFFERENCES = {
     "deferred": "an absent X-B3-Sampled is a decision left to the receiver; the package takes it for a denial",
     "state": "only 0, 1 and d are sampling states",
 }
+# fmt: on
 
 
 def read_b3(propagator, headers):
@@ -1196,11 +1214,16 @@ def read_b3(propagator, headers):
     propagator.inject(carrier, context)
     trace_id, span_id, state = carrier["b3"].split("-")
     assert found.trace_flags == (state != "0")
-    return ("fresh", "fresh", state) if trace_id not in str(headers) and T16 not in str(headers) \
+    return (
+        ("fresh", "fresh", state)
+        if trace_id not in str(headers) and T16 not in str(headers)
         else (trace_id, span_id, state)
+    )
 
 
-@pytest.mark.parametrize(("headers", "expected"), B3_CASES, ids=[str(headers) for headers, _ in B3_CASES])
+@pytest.mark.parametrize(
+    ("headers", "expected"), B3_CASES, ids=[str(headers) for headers, _ in B3_CASES]
+)
 def test_b3(headers, expected):
     assert read_b3(kitchen.PROPAGATORS["b3"], headers) == expected
 
@@ -1230,10 +1253,21 @@ def test_b3_is_the_official_packages_but_for_a_short_list():
     assert seen == set(B3_DIFFERENCES)
 
 
-@pytest.mark.parametrize(("chosen", "names"), [
-    ("b3", {"b3"}), ("b3multi", {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}), ("none", set()),
-    ("tracecontext", {"traceparent"}), ("baggage", {"baggage"}), ("", {"traceparent", "baggage"}),
-    (" b3 ,b3, tracecontext,", {"b3", "traceparent"}), ("none,b3", {"b3"})])
+# fmt: off
+CHOSEN_PROPAGATORS = [
+    ("b3", {"b3"}),
+    ("b3multi", {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}),
+    ("none", set()),
+    ("tracecontext", {"traceparent"}),
+    ("baggage", {"baggage"}),
+    ("", {"traceparent", "baggage"}),
+    (" b3 ,b3, tracecontext,", {"b3", "traceparent"}),
+    ("none,b3", {"b3"}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("chosen", "names"), CHOSEN_PROPAGATORS)
 def test_otel_propagators_chooses_what_is_sent(chosen, names):
     with FakeKitchen() as fake, Process("--kitchen", fake.url, OTEL_PROPAGATORS=chosen) as shop:
         headers = [("b3", f"{T32}-{S16}-1"), ("traceparent", TRACEPARENT)]
@@ -1255,16 +1289,21 @@ def test_b3_debug_is_kept_downstream():
 
 # ---------------------------------------------------------------- the oracle: the official instrumentation
 
-os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the stable convention; read once, at a package's first use
+os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = (
+    "http"  # the stable convention; read once, at a package's first use
+)
 
 # What we alone write, whatever the request: the line that started the span, what is the shop's own, and the headers.
-OURS_ALONE = re.compile(r"code\.(function\.name|file\.path|line\.number)|microdonuts\..+|"
-                        r"http\.request\.header\.(traceparent|tracestate|baggage|b3|x-b3-[a-z]+)")
+OURS_ALONE = re.compile(
+    r"code\.(function\.name|file\.path|line\.number)|microdonuts\..+|"
+    r"http\.request\.header\.(traceparent|tracestate|baggage|b3|x-b3-[a-z]+)"
+)
 
 # All other differences. The packages; the attributes, or name, status, description, exceptions; what is in the title of
 # the requests that show it ("": any); what they write, and what we write: JSON, * for any text, # for a number, "" for
 # nothing; and what says that we are right: headings of "HTTP spans", or another page, of Semantic Conventions v1.44.0.
 Difference = collections.namedtuple("Difference", "packages aspects when theirs ours clause")
+# fmt: off
 DIFFERENCES = [Difference(*row) for row in (
     # Names
     ("wsgi flask", "name", "404: path", '"GET /no/*"', '"GET"', "Name: it MUST NOT default to the URI path"),
@@ -1274,8 +1313,7 @@ DIFFERENCES = [Difference(*row) for row in (
     # SERVER attributes
     ("wsgi flask", "http.request.method", "405: get", '"GET"', '"_OTHER"',
      "HTTP server span, note 1: names are case-sensitive and MUST match a known one exactly; to http.server too"),
-    ("wsgi", "url.path url.query http.route", "", "", '"*"',
-     "HTTP server span: the first is Required, the others are if one was received, or is available"),
+    ("wsgi", "url.path url.query http.route", "", "", '"*"', "HTTP server span: the first is Required, the others are if one was received, or is available"),
     ("flask", "url.path", "404: path", '"/no/such place"', '"/no/such%20place"',
      "HTTP server span: the path component as RFC 3986 3.3 has it, which has no blanks"),
     ("flask", "url.query", "secrets", '"sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c="',
@@ -1300,38 +1338,52 @@ DIFFERENCES = [Difference(*row) for row in (
     ("urllib", "url.full", "secrets", '"*?sig=REDACTED&X-Amz-Signature=s3cret&a=+b"',
      '"*?sig=REDACTED&X-Amz-Signature=REDACTED&a=%20b&c="', "HTTP client span, note 4: redact these values, no more"),
     # A CLIENT span that fails
-    ("urllib", "error.type", "40|500", '"HTTPError"', '"*0*"',
-     "HTTP client span, note 5: the status code; so does HTTP client call: Internal Server Error"),
+    ("urllib", "error.type", "40|500", '"HTTPError"', '"*0*"', "HTTP client span, note 5: the status code; so does HTTP client call: Internal Server Error"),
     ("urllib", "description", "40|500", '"HTTPError: *"', "", "Status: none if the status code tells the reason"),
-    ("urllib", "exceptions", "40|500", "*HTTPError*", "",
-     "Recording errors, Recording exceptions: for failures due to an exception; a status is an answer"),
+    ("urllib", "exceptions", "40|500", "*HTTPError*", "", "Recording errors, Recording exceptions: for failures due to an exception; a status is an answer"),
     ("urllib", "error.type exceptions", "refused", "*URLError*", "*ConnectionRefusedError*",
      "Attribute registry, Error: for a wrapper that does not help to classify, the type of the inner error"),
     ("urllib", "error.type", "closed early", '"RemoteDisconnected"', '"http.client.RemoteDisconnected"',
      "HTTP client span, note 5: the fully-qualified class name"),
-    ("urllib", "status", "cut short", '"UNSET"', '"ERROR"',
-     "Status: MUST be Error for a network error receiving the response body"),
+    ("urllib", "status", "cut short", '"UNSET"', '"ERROR"', "Status: MUST be Error for a network error receiving the response body"),
     ("urllib", "error.type description exceptions", "cut short", "", "*IncompleteRead*",
      "HTTP client span: error.type is Required if there was an error; Recording errors"),
     ("flask urllib", "description", "raised|refused|closed early|timeout", '"*: *"', '"*"',
      "Recording errors: the exception's message; to repeat error.type in it is NOT RECOMMENDED"),
 )]
+# fmt: on
 
 
 def aspects(span, port):
     """What is compared of a span: {aspect or attribute: its value in JSON}; PORT stands for the server's port."""
-    parent = span.parent and f"{span.parent.trace_id:032x}-{span.parent.span_id:016x} {span.parent.is_remote}"
-    found = {"name": span.name, "kind": span.kind.name, "parent": parent, "status": span.status.status_code.name,
-             "description": span.status.description, **span.attributes,
-             "exceptions": [event.attributes["exception.type"] for event in span.events] or None}
-    return {name: json.dumps(value).replace(str(port), "PORT") for name, value in found.items() if value is not None}
+    parent = (
+        span.parent
+        and f"{span.parent.trace_id:032x}-{span.parent.span_id:016x} {span.parent.is_remote}"
+    )
+    found = {
+        "name": span.name,
+        "kind": span.kind.name,
+        "parent": parent,
+        "status": span.status.status_code.name,
+        "description": span.status.description,
+        **span.attributes,
+        "exceptions": [event.attributes["exception.type"] for event in span.events] or None,
+    }
+    return {
+        name: json.dumps(value).replace(str(port), "PORT")
+        for name, value in found.items()
+        if value is not None
+    }
 
 
 def compare_with_official(package, pairs):
     """{title of a request: (their aspects, ours)}: each is equal, or ours alone, or listed; and all that is listed for
     this package was shown."""
+
     def fits(pattern, text):
-        return re.fullmatch(re.escape(pattern).replace(r"\*", ".+").replace(r"\#", r"(\d+|PORT)"), text)
+        return re.fullmatch(
+            re.escape(pattern).replace(r"\*", ".+").replace(r"\#", r"(\d+|PORT)"), text
+        )
 
     entries = [entry for entry in DIFFERENCES if package in entry.packages.split()]
     listed = {(name, entry) for entry in entries for name in entry.aspects.split()}
@@ -1341,8 +1393,14 @@ def compare_with_official(package, pairs):
             they, we = theirs.get(aspect, ""), ours.get(aspect, "")
             if they == we or not they and OURS_ALONE.fullmatch(aspect):
                 continue
-            found = {(name, entry) for name, entry in listed if name == aspect and re.search(entry.when, title)
-                     and fits(entry.theirs, they) and fits(entry.ours, we)}
+            found = {
+                (name, entry)
+                for name, entry in listed
+                if name == aspect
+                and re.search(entry.when, title)
+                and fits(entry.theirs, they)
+                and fits(entry.ours, we)
+            }
             shown |= found
             unlisted += [] if found else [f"{title} | {aspect} | {package}: {they} | ours: {we}"]
     assert not unlisted, "not on the list:\n" + "\n".join(unlisted)
@@ -1369,11 +1427,14 @@ def as_told(environ):
 
 def wsgi_server(provider):
     """The official WSGI middleware, around an app that answers as it is told."""
+
     def app(environ, start_response):
         start_response(f"{as_told(environ)} as told", [])
         return []
 
-    return wsgiref.simple_server.make_server("127.0.0.1", 0, OpenTelemetryMiddleware(app, tracer_provider=provider))
+    return wsgiref.simple_server.make_server(
+        "127.0.0.1", 0, OpenTelemetryMiddleware(app, tracer_provider=provider)
+    )
 
 
 def flask_server(provider):
@@ -1381,8 +1442,13 @@ def flask_server(provider):
     app = flask.Flask(__name__, static_folder=None)
     FlaskInstrumentor.instrument_app(app, tracer_provider=provider)
     for path in ("/order", "/status", "/kitchen/add_donuts", "/kitchen/get_donuts"):
-        app.add_url_rule(path, path, lambda: ("", as_told(flask.request.environ)),
-                         methods=[microdonuts.ROUTES[path][0]], provide_automatic_options=False)
+        app.add_url_rule(
+            path,
+            path,
+            lambda: ("", as_told(flask.request.environ)),
+            methods=[microdonuts.ROUTES[path][0]],
+            provide_automatic_options=False,
+        )
     quiet = type("Quiet", (werkzeug.serving.WSGIRequestHandler,), {"log_request": lambda *_: None})
     return werkzeug.serving.make_server("127.0.0.1", 0, app, request_handler=quiet)
 
@@ -1392,7 +1458,8 @@ def raw_request(line, *headers):
 
 
 GET_DONUTS = "GET /kitchen/get_donuts HTTP/1.1"
-SERVER_REQUESTS = {  # title, whose first word is the status of the answer: the request
+# fmt: off
+SERVER_REQUESTS = {
     "200: GET": raw_request(GET_DONUTS),
     "200: query": raw_request("GET /kitchen/get_donuts?order_id=a%20b&c HTTP/1.1"),
     "200: secrets": raw_request("GET /kitchen/get_donuts?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c= HTTP/1.1"),
@@ -1413,24 +1480,37 @@ SERVER_REQUESTS = {  # title, whose first word is the status of the answer: the 
     "200: traceparent": raw_request(GET_DONUTS, "Host: 127.0.0.1:PORT", f"traceparent: {TRACEPARENT}"),
     **dict.fromkeys(("503: full", "500: raised"), raw_request(GET_DONUTS)),
 }
+# fmt: on
 
 
 def answer_to(title, port):
     """What a server on that port sends to one of these requests."""
-    got = send_raw(f"http://127.0.0.1:{port}", SERVER_REQUESTS[title].replace(b"PORT", str(port).encode()))
+    got = send_raw(
+        f"http://127.0.0.1:{port}", SERVER_REQUESTS[title].replace(b"PORT", str(port).encode())
+    )
     assert got.split(b" ")[1].decode() == title[:3], got
     return got
 
 
 def our_answer_to(title, shop, monkeypatch):
     """The same from the shop, whose kitchen is full or fails where the title says so: the id of the answer's span."""
+
     def fail(*_):
-        raise kitchen.Refusal(503, "The kitchen is full.") if "full" in title else RuntimeError("a pan fell")
+        raise (
+            kitchen.Refusal(503, "The kitchen is full.")
+            if "full" in title
+            else RuntimeError("a pan fell")
+        )
 
     with monkeypatch.context() as patch:
         if title[:2] == "50":
             patch.setattr(shop.kitchen, "get", fail)
-        return int(re.search(rb'trace;desc="00-[0-9a-f]{32}-([0-9a-f]{16})', answer_to(title, shop.server_port))[1], 16)
+        return int(
+            re.search(
+                rb'trace;desc="00-[0-9a-f]{32}-([0-9a-f]{16})', answer_to(title, shop.server_port)
+            )[1],
+            16,
+        )
 
 
 @pytest.mark.parametrize("package, make", [("wsgi", wsgi_server), ("flask", flask_server)])
@@ -1439,7 +1519,10 @@ def test_server_spans_are_the_official_ones(package, make, shop, spans, monkeypa
     server = make(provider)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for title in SERVER_REQUESTS:
-        TOLD.status, TOLD.error = int(title[:3]), RuntimeError("a pan fell") if "raised" in title else None
+        TOLD.status, TOLD.error = (
+            int(title[:3]),
+            RuntimeError("a pan fell") if "raised" in title else None,
+        )
         answer_to(title, server.server_port)
         [theirs] = until(exporter.get_finished_spans, "their span")
         exporter.clear()
@@ -1451,26 +1534,30 @@ def test_server_spans_are_the_official_ones(package, make, shop, spans, monkeypa
     compare_with_official(package, pairs)
 
 
-CLIENT_REQUESTS = {  # title: the method, the query, the body, and the kitchen's answer
-    "200: GET": ("GET", "", None, FakeKitchen.answer([])),
-    "200: POST": ("POST", "", "{}", FakeKitchen.answer({})),
+# fmt: off
+CLIENT_REQUESTS = {
+    "200: GET": ("GET", "", None, kitchen_answer([])),
+    "200: POST": ("POST", "", "{}", kitchen_answer({})),
     "200: HTTP/1.0": ("GET", "", None, b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n[]"),
-    "200: secrets": ("GET", "?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c=", None, FakeKitchen.answer([])),
-    "400: POST": ("POST", "", "{", FakeKitchen.answer({}, "400 Bad Request")),
-    "404: GET": ("GET", "", None, FakeKitchen.answer({}, "404 Not Found")),
-    "500: GET": ("GET", "", None, FakeKitchen.answer({}, "500 Internal Server Error")),
+    "200: secrets": ("GET", "?sig=s3cret&X-Amz-Signature=s3cret&a=%20b&c=", None, kitchen_answer([])),
+    "400: POST": ("POST", "", "{", kitchen_answer({}, "400 Bad Request")),
+    "404: GET": ("GET", "", None, kitchen_answer({}, "404 Not Found")),
+    "500: GET": ("GET", "", None, kitchen_answer({}, "500 Internal Server Error")),
     "refused": ("GET", "", None, None),
     "closed early": ("GET", "", None, b""),
     "cut short": ("GET", "", None, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n[]"),
     "timeout": ("GET", "", None, None),
 }
+# fmt: on
 
 
 def ask_with_urllib(url, method, body, seconds, provider):
     """A request as anyone would send it with urllib, which is instrumented as long as that takes."""
     URLLibInstrumentor().instrument(tracer_provider=provider)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.suppress(OSError, http.client.HTTPException):  # HTTPError and URLError are OSErrors
+    with contextlib.suppress(
+        OSError, http.client.HTTPException
+    ):  # HTTPError and URLError are OSErrors
         opener.open(urllib.request.Request(url, body, method=method), timeout=seconds).read()
     URLLibInstrumentor().uninstrument()
 
@@ -1485,7 +1572,9 @@ def test_client_spans_are_the_official_ones(spans):
             ask_with_urllib(fake.url + path, method, body and body.encode(), seconds, provider)
             with contextlib.suppress(kitchen.Refusal):
                 kitchen.KitchenClient(fake.url).call(method, path, body, time.monotonic() + seconds)
-        ours = [span for span in spans.all() if span.attributes.get("url.full", "").startswith(fake.url)]
+        ours = [
+            span for span in spans.all() if span.attributes.get("url.full", "").startswith(fake.url)
+        ]
         [theirs], [ours] = exporter.get_finished_spans(), ours
         pairs[title] = [aspects(span, fake.url.rpartition(":")[2]) for span in (theirs, ours)]
         exporter.clear()
@@ -1495,8 +1584,10 @@ def test_client_spans_are_the_official_ones(spans):
 
 # ---------------------------------------------------------------- the terminal
 
-LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +(\w+\.py):(\d+) "
-                  r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n")
+LINE = re.compile(
+    r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +(\w+\.py):(\d+) "
+    r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n"
+)
 SIX = {"donuts": [{"flavor": "glazed", "quantity": 4}, {"flavor": "jelly", "quantity": 2}]}
 
 
@@ -1518,9 +1609,14 @@ def test_an_order_of_six_takes_at_most_24_lines_of_120_columns_that_can_be_follo
         if kind == "SERVER" and parent:  # the hop
             assert by_id[parent][1] == "CLIENT"
     assert collections.Counter((row[1], row[2]) for row in rows) == {
-        ("SERVER", "POST /order 200"): 1, ("INTERNAL", "order ok"): 1, ("CLIENT", "POST 200"): 6,
-        ("SERVER", "POST /kitchen/add_donuts 200"): 6, ("INTERNAL", "fry ok"): 6, ("CLIENT", "GET 200"): 1,
-        ("SERVER", "GET /kitchen/get_donuts 200"): 1}
+        ("SERVER", "POST /order 200"): 1,
+        ("INTERNAL", "order ok"): 1,
+        ("CLIENT", "POST 200"): 6,
+        ("SERVER", "POST /kitchen/add_donuts 200"): 6,
+        ("INTERNAL", "fry ok"): 6,
+        ("CLIENT", "GET 200"): 1,
+        ("SERVER", "GET /kitchen/get_donuts 200"): 1,
+    }
     assert len(shop.err) == 1
 
 
@@ -1529,7 +1625,10 @@ def test_the_terminal_shows_what_went_wrong():
         ask(shop.url, "POST", "/order", SAMPLE)
         shop.stop()
     assert [LINE.fullmatch(line)[3] for line in shop.out] == [
-        "POST ConnectionRefusedError", "order ERROR", "POST /order 502"]
+        "POST ConnectionRefusedError",
+        "order ERROR",
+        "POST /order 502",
+    ]
 
 
 # ---------------------------------------------------------------- settings
@@ -1552,15 +1651,28 @@ def test_console_is_the_sdks_json_and_nothing_else_on_stdout():
     assert {span["resource"]["attributes"]["service.name"] for span in found} == {"microdonuts"}
 
 
-@pytest.mark.parametrize(("env", "name"), [
-    ({"OTEL_SERVICE_NAME": "bakery"}, "bakery"), ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=stall,a=b"}, "stall"),
-    ({"OTEL_SERVICE_NAME": ""}, "microdonuts")])
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({"OTEL_SERVICE_NAME": "bakery"}, "bakery"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=stall,a=b"}, "stall"),
+        ({"OTEL_SERVICE_NAME": ""}, "microdonuts"),
+    ],
+)
 def test_the_service_name_is_ours_only_where_neither_variable_gives_one(env, name):
-    assert {span["resource"]["attributes"]["service.name"] for span in spans_of_an_order(**env)} == {name}
+    assert {
+        span["resource"]["attributes"]["service.name"] for span in spans_of_an_order(**env)
+    } == {name}
 
 
-@pytest.mark.parametrize("env", [{"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_SDK_DISABLED": "true"},
-                                 {"OTEL_TRACES_SAMPLER": "always_off"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+    ],
+)
 def test_a_shop_that_exports_nothing_serves_as_always(env):
     with Process("--fry-seconds", "0", **env) as shop:
         reply = ask(shop.url, "POST", "/order", SAMPLE)
@@ -1577,17 +1689,17 @@ def test_a_list_of_exporters():
     assert [span["name"] for span in shop.json_spans()] == ["GET /kitchen/get_donuts"]
 
 
-NO_OTLP = "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http"
+NO_OTLP = (
+    "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http"
+)
 
 
-@pytest.mark.parametrize(("arguments", "env", "sentence"), [
-    ([], {"OTEL_TRACES_EXPORTER": "console,zipkin"},
-     "OTEL_TRACES_EXPORTER has 'zipkin': use console, otlp, none, or a list of them"),
-    ([], {"OTEL_PROPAGATORS": "b3,jaeger"},
-     "OTEL_PROPAGATORS has 'jaeger': use tracecontext, baggage, b3, b3multi, none, or a list of them"),
+# fmt: off
+BAD_SETTINGS = [
+    ([], {"OTEL_TRACES_EXPORTER": "console,zipkin"}, "OTEL_TRACES_EXPORTER has 'zipkin': use console, otlp, none, or a list of them"),
+    ([], {"OTEL_PROPAGATORS": "b3,jaeger"}, "OTEL_PROPAGATORS has 'jaeger': use tracecontext, baggage, b3, b3multi, none, or a list of them"),
     (["--port", "x"], {}, "argument --port: invalid int value: 'x'"),
-    (["--port", "65536"], {}, "cannot listen on 127.0.0.1 port 65536 (bind(): port must be 0-65535.): choose another "
-                              "--host or --port"),
+    (["--port", "65536"], {}, "cannot listen on 127.0.0.1 port 65536 (bind(): port must be 0-65535.): choose another " "--host or --port"),
     (["--fry-seconds", "-1"], {}, "argument --fry-seconds: give a time from 0 on, such as 1.4"),
     (["--fry-seconds", "nan"], {}, "argument --fry-seconds: give a time from 0 on, such as 1.4"),
     (["--ketchup"], {}, "unrecognized arguments: --ketchup"),
@@ -1596,7 +1708,12 @@ NO_OTLP = "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-
       for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a:99999")],
     (["--kitchen", "http://[1]"], {}, "argument --kitchen: invalid kitchen_url value: 'http://[1]'"),
     ([], {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
-     "a setting cannot be used: max_export_batch_size must be less than or equal to max_queue_size.")])
+     "a setting cannot be used: max_export_batch_size must be less than or equal to max_queue_size."),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("arguments", "env", "sentence"), BAD_SETTINGS)
 def test_a_setting_that_cannot_be_is_one_line_and_exit_2(arguments, env, sentence):
     shop = Process(*arguments, **env)
     assert (shop.wait(), shop.out, shop.err) == (2, [], [f"microdonuts: {sentence}\n"])
@@ -1611,11 +1728,22 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
 
 def test_otlp_without_its_package_says_what_to_install(tmp_path):
     package = tmp_path / "opentelemetry"
-    code = "import sys; sys.modules['opentelemetry.exporter'] = None; import runpy; sys.argv = ['microdonuts.py']; " \
-           "runpy.run_path('microdonuts.py', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, env={**os.environ, "OTEL_TRACES_EXPORTER": "otlp"},
-                          capture_output=True, text=True, timeout=DEADLINE)
-    assert not package.exists() and (done.returncode, done.stderr) == (2, f"microdonuts: {NO_OTLP}\n")
+    code = (
+        "import sys; sys.modules['opentelemetry.exporter'] = None; import runpy; sys.argv = ['microdonuts.py']; "
+        "runpy.run_path('microdonuts.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=HERE,
+        env={**os.environ, "OTEL_TRACES_EXPORTER": "otlp"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert not package.exists() and (done.returncode, done.stderr) == (
+        2,
+        f"microdonuts: {NO_OTLP}\n",
+    )
 
 
 def test_otlp_speaks_to_a_collector():
@@ -1636,35 +1764,55 @@ def test_otlp_speaks_to_a_collector():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
-        with Process("--fry-seconds", "0", OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as shop:
+        with Process(
+            "--fry-seconds", "0", OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint
+        ) as shop:
             reply = ask(shop.url, "POST", "/order", SAMPLE)
             until(lambda: states_of(shop.url, reply.body["order_id"]) == ["ready"] * 2)
             shop.stop()  # and with it, what the batch still holds is sent
         server.shutdown()
     assert {path for path, _ in got} == {"/v1/traces"}
-    found = [span for _, request in got for resource in request.resource_spans for scope in resource.scope_spans
-             for span in scope.spans]
+    found = [
+        span
+        for _, request in got
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
     trace_id = reply.headers["Server-Timing"].split("-")[1]
     assert sum(span.trace_id.hex() == trace_id for span in found) == 10
 
 
 def test_two_processes_give_one_trace():
-    with Process("--fry-seconds", "0", OTEL_SERVICE_NAME="kitchen", OTEL_TRACES_EXPORTER="console") as back:
+    with Process(
+        "--fry-seconds", "0", OTEL_SERVICE_NAME="kitchen", OTEL_TRACES_EXPORTER="console"
+    ) as back:
         with Process("--kitchen", back.url, OTEL_TRACES_EXPORTER="console") as front:
             reply = ask(front.url, "POST", "/order", SAMPLE)
             until(lambda: states_of(back.url, reply.body["order_id"]) == ["ready"] * 2)
-            read_out = ask(front.url, "GET", "/traces/" + reply.headers["Server-Timing"].split("-")[1]).body
+            read_out = ask(
+                front.url, "GET", "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+            ).body
             front.stop()
         back.stop()
     trace_id = "0x" + reply.headers["Server-Timing"].split("-")[1]
-    ours, theirs = ([span for span in shop.json_spans() if span["context"]["trace_id"] == trace_id]
-                    for shop in (front, back))
+    ours, theirs = (
+        [span for span in shop.json_spans() if span["context"]["trace_id"] == trace_id]
+        for shop in (front, back)
+    )
     assert sorted(span["name"] for span in ours) == ["GET", "POST", "POST", "POST /order", "order"]
     assert sorted(span["name"] for span in theirs) == [
-        "GET /kitchen/get_donuts", "POST /kitchen/add_donuts", "POST /kitchen/add_donuts", "fry", "fry"]
+        "GET /kitchen/get_donuts",
+        "POST /kitchen/add_donuts",
+        "POST /kitchen/add_donuts",
+        "fry",
+        "fry",
+    ]
     clients = {span["context"]["span_id"] for span in ours if span["kind"] == "SpanKind.CLIENT"}
     assert {span["parent_id"] for span in theirs if span["kind"] == "SpanKind.SERVER"} == clients
-    services = collections.Counter(span["resource"]["attributes"]["service.name"] for span in read_out["spans"])
+    services = collections.Counter(
+        span["resource"]["attributes"]["service.name"] for span in read_out["spans"]
+    )
     assert services == {"microdonuts": 5, "kitchen": 5} and read_out["missing"] is None
 
 
@@ -1672,13 +1820,21 @@ def test_two_processes_give_one_trace():
 
 
 def test_trap_a_proxy_in_the_environment_is_not_between_shop_and_kitchen():
-    with Process("--fry-seconds", "0", http_proxy="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1") as shop:
+    with Process(
+        "--fry-seconds", "0", http_proxy="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1"
+    ) as shop:
         assert ask(shop.url, "POST", "/order", SAMPLE).status == 200
 
 
 def test_trap_a_redirect_takes_no_header_to_another_host(provider):
-    with FakeKitchen() as other, FakeKitchen(lambda path: FakeKitchen.answer(
-            {}, "307 Temporary Redirect", f"Location: {other.url}{path}")) as fake:
+    with (
+        FakeKitchen() as other,
+        FakeKitchen(
+            lambda path: kitchen_answer(
+                {}, "307 Temporary Redirect", f"Location: {other.url}{path}"
+            )
+        ) as fake,
+    ):
         shop = start(fake.url)
         assert ask(shop.url, "POST", "/order", SAMPLE).status == 502
         shop.close()
@@ -1687,9 +1843,15 @@ def test_trap_a_redirect_takes_no_header_to_another_host(provider):
 
 def test_trap_an_answer_is_sent_in_one_piece(shop, monkeypatch):
     sent = []
-    monkeypatch.setattr(microdonuts.Handler, "wfile", property(
-        lambda self: SimpleNamespace(write=sent.append, closed=True, close=lambda: None), lambda self, _: None),
-        raising=False)
+    monkeypatch.setattr(
+        microdonuts.Handler,
+        "wfile",
+        property(
+            lambda self: SimpleNamespace(write=sent.append, closed=True, close=lambda: None),
+            lambda self, _: None,
+        ),
+        raising=False,
+    )
     with socket.create_connection(("127.0.0.1", shop.server_port)) as connection:
         connection.sendall(get("/kitchen/get_donuts"))
         [answer] = until(lambda: sent)
@@ -1712,13 +1874,21 @@ def test_the_kitchen_imports_the_api_alone_and_the_shop_before_tracing_runs_with
     imports = re.compile(r"(?m)^\s*(?:from|import) (opentelemetry[\w.]*)")
     found = imports.findall((HERE / "kitchen.py").read_text())
     assert found and not any(name.startswith("opentelemetry.sdk") for name in found)
-    assert any(name.startswith("opentelemetry.sdk") for name in imports.findall((HERE / "microdonuts.py").read_text()))
-    code = "import sys, runpy; sys.modules['opentelemetry'] = None; sys.path.insert(0, 'no-tracing'); " \
-           "runpy.run_path('no-tracing/microdonuts.py')"
+    assert any(
+        name.startswith("opentelemetry.sdk")
+        for name in imports.findall((HERE / "microdonuts.py").read_text())
+    )
+    code = (
+        "import sys, runpy; sys.modules['opentelemetry'] = None; sys.path.insert(0, 'no-tracing'); "
+        "runpy.run_path('no-tracing/microdonuts.py')"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True, timeout=DEADLINE)
     for name in ("microdonuts.py", "kitchen.py"):
         assert not imports.findall((HERE / "no-tracing" / name).read_text())
-        blocks = [re.findall(r"# BLOCK .*", (folder / name).read_text()) for folder in (HERE, HERE / "no-tracing")]
+        blocks = [
+            re.findall(r"# BLOCK .*", (folder / name).read_text())
+            for folder in (HERE, HERE / "no-tracing")
+        ]
         assert blocks[0] == blocks[1] and len(blocks[0]) >= 6
 
 
@@ -1731,7 +1901,9 @@ def test_a_signal_in_the_middle_of_an_order_loses_no_span_and_no_donut_of_the_fr
         idle = socket.create_connection(shop.url.removeprefix("http://").split(":"))
         replies = []
         body = {"donuts": [{"flavor": "glazed", "quantity": 100}]}
-        buyer = threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", body)))
+        buyer = threading.Thread(
+            target=lambda: replies.append(ask(shop.url, "POST", "/order", body))
+        )
         buyer.start()
         until(lambda: shop.out)
         assert shop.stop(number) == 0
@@ -1740,7 +1912,11 @@ def test_a_signal_in_the_middle_of_an_order_loses_no_span_and_no_donut_of_the_fr
         idle.close()
     [reply] = replies
     assert reply.status == 200
-    found = [span for span in shop.json_spans() if span["context"]["trace_id"][2:] in reply.headers["Server-Timing"]]
+    found = [
+        span
+        for span in shop.json_spans()
+        if span["context"]["trace_id"][2:] in reply.headers["Server-Timing"]
+    ]
     assert 304 - 100 + 1 <= len(found) < 304 and all(span["end_time"] for span in found)
     ids = {span["context"]["span_id"] for span in found}
     assert [span["name"] for span in found if span["parent_id"] not in ids] == ["POST /order"]
@@ -1752,7 +1928,9 @@ def test_an_order_that_comes_while_the_shop_closes_gets_503(provider):
     with FakeKitchen(lambda path: gate.wait(DEADLINE) and FakeKitchen.cook(path)) as fake:
         shop = start(fake.url)
         replies = []
-        first = threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", SAMPLE)))
+        first = threading.Thread(
+            target=lambda: replies.append(ask(shop.url, "POST", "/order", SAMPLE))
+        )
         first.start()
         until(lambda: fake.requests)
         closing = threading.Thread(target=shop.close)
@@ -1768,7 +1946,10 @@ def test_an_order_that_comes_while_the_shop_closes_gets_503(provider):
         first.join(DEADLINE)
         closing.join(DEADLINE)
     assert replies[0].status == 200
-    assert late is None or late.status in (503, 400)  # 400: its body was on the way when the reading end closed
+    assert late is None or late.status in (
+        503,
+        400,
+    )  # 400: its body was on the way when the reading end closed
 
 
 def test_stalled_clients_and_a_hung_kitchen_hold_no_order_beyond_its_time(provider, monkeypatch):
@@ -1780,8 +1961,10 @@ def test_stalled_clients_and_a_hung_kitchen_hold_no_order_beyond_its_time(provid
         for connection in half:
             connection.sendall(post("/order", b"{}")[:-1])
         replies = []
-        buyers = [threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", SAMPLE)))
-                  for _ in range(6)]
+        buyers = [
+            threading.Thread(target=lambda: replies.append(ask(shop.url, "POST", "/order", SAMPLE)))
+            for _ in range(6)
+        ]
         for buyer in buyers:
             buyer.start()
         for buyer in buyers:
@@ -1789,16 +1972,26 @@ def test_stalled_clients_and_a_hung_kitchen_hold_no_order_beyond_its_time(provid
         for connection in half:
             connection.close()
         shop.close()
-    assert len(replies) == 6 and {reply.status for reply in replies} <= {503, 504}  # 504 for those at the desk
+    assert len(replies) == 6 and {reply.status for reply in replies} <= {
+        503,
+        504,
+    }  # 504 for those at the desk
     assert {reply.body["error"] for reply in replies if reply.status == 503} <= {
-        "Too many orders at once: try again later."}
+        "Too many orders at once: try again later."
+    }
 
 
 def test_a_second_signal_ends_the_program_at_once():
     with Process("--fry-seconds", "600") as shop:
         ask(shop.url, "POST", "/order", SAMPLE)
-        until(lambda: any("cooking" in state or "received" in state for state in states_of(
-            shop.url, ask(shop.url, "GET", "/kitchen/get_donuts").body[0]["order_id"])))
+        until(
+            lambda: any(
+                "cooking" in state or "received" in state
+                for state in states_of(
+                    shop.url, ask(shop.url, "GET", "/kitchen/get_donuts").body[0]["order_id"]
+                )
+            )
+        )
         shop.process.send_signal(signal.SIGTERM)
         until(lambda: not is_open(shop.url), "closing")
         shop.process.send_signal(signal.SIGTERM)
@@ -1845,11 +2038,15 @@ def annoy(url, done):
     whole, stalled = post("/order", json.dumps(THREE).encode()), []
     while not done.wait(0.1):
         with contextlib.suppress(OSError):
-            stalled = stalled[-20:] + [socket.create_connection(url.removeprefix("http://").split(":"))]
+            stalled = stalled[-20:] + [
+                socket.create_connection(url.removeprefix("http://").split(":"))
+            ]
             stalled[-1].sendall(whole[:-5])
             with socket.create_connection(url.removeprefix("http://").split(":")) as vanishing:
                 vanishing.sendall(whole)
-            with socket.create_connection(url.removeprefix("http://").split(":"), timeout=DEADLINE) as slow:
+            with socket.create_connection(
+                url.removeprefix("http://").split(":"), timeout=DEADLINE
+            ) as slow:
                 for byte in get("/kitchen/get_donuts?order_id=x", "Connection: close"):
                     slow.sendall(bytes([byte]))
                 assert b" 200 OK" in slow.recv(100)
@@ -1876,8 +2073,11 @@ def check_lines(lines):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("count", "connections"), [
-    (300, 32), pytest.param(50_000, 256, marks=pytest.mark.soak)], ids=["short", "soak"])
+@pytest.mark.parametrize(
+    ("count", "connections"),
+    [(300, 32), pytest.param(50_000, 256, marks=pytest.mark.soak)],
+    ids=["short", "soak"],
+)
 def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, connections):
     with Process("--fry-seconds", "0") as shop:
         for each in buy(shop.url, 50, 8, warm := []):
@@ -1894,12 +2094,22 @@ def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, 
         pest.join(DEADLINE)
         assert {getattr(reply, "status", reply) for reply in warm + replies} == {200}
         ours = {reply.body["order_id"] for reply in replies[-1000:]}
-        until(lambda: {donut["status"] for donut in ask(shop.url, "GET", "/kitchen/get_donuts").body} == {"ready"})
+        until(
+            lambda: (
+                {donut["status"] for donut in ask(shop.url, "GET", "/kitchen/get_donuts").body}
+                == {"ready"}
+            )
+        )
         donuts = ask(shop.url, "GET", "/kitchen/get_donuts").body
         counts = collections.Counter(donut["order_id"] for donut in donuts)
-        assert all(counts[order_id] == 3 for order_id in ours) and len(donuts) <= kitchen.MAX_REMEMBERED
+        assert (
+            all(counts[order_id] == 3 for order_id in ours)
+            and len(donuts) <= kitchen.MAX_REMEMBERED
+        )
         until(lambda: usage(shop)[0] <= before[0] and usage(shop)[1] <= before[1] + 2, "rest")
-        if count >= 50_000:  # after 10,000 all that is remembered is at its bound; more is the allocator's fragments
+        if (
+            count >= 50_000
+        ):  # after 10,000 all that is remembered is at its bound; more is the allocator's fragments
             assert sizes[1] <= 1.15 * sizes[0], sizes
         assert shop.stop() == 0
     rows = check_lines(shop.out)
@@ -1910,8 +2120,11 @@ def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, 
     assert all("hung up before its answer" in line for line in shop.err[1:]), shop.err[1:5]
 
 
-@pytest.mark.parametrize(("count", "connections"), [
-    (150, 8), pytest.param(5_000, 64, marks=pytest.mark.soak)], ids=["short", "soak"])
+@pytest.mark.parametrize(
+    ("count", "connections"),
+    [(150, 8), pytest.param(5_000, 64, marks=pytest.mark.soak)],
+    ids=["short", "soak"],
+)
 def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(count, connections):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
@@ -1930,17 +2143,25 @@ def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(co
                 each.join()
             assert [reply.status for reply in after] == [200] * 20
             for reply in after:
-                until(lambda reply=reply: states_of(second.url, reply.body["order_id"]) == ["ready"] * 3)
+                until(
+                    lambda reply=reply: (
+                        states_of(second.url, reply.body["order_id"]) == ["ready"] * 3
+                    )
+                )
             assert shop.stop() == 0 and second.stop() == 0
     assert len(replies) == count and {reply.status for reply in replies} <= {200, 502, 504}
     for reply in replies:
         if reply.status != 200:
-            assert re.match(r"Order [0-9a-f-]{36} failed with \d of 3 donuts taken. The kitchen at ",
-                            reply.body["error"])
+            assert re.match(
+                r"Order [0-9a-f-]{36} failed with \d of 3 donuts taken. The kitchen at ",
+                reply.body["error"],
+            )
     assert len(shop.err) == 1, shop.err[:5]
 
 
-@pytest.mark.parametrize("connections", [16, pytest.param(256, marks=pytest.mark.soak)], ids=["short", "soak"])
+@pytest.mark.parametrize(
+    "connections", [16, pytest.param(256, marks=pytest.mark.soak)], ids=["short", "soak"]
+)
 def test_sigterm_under_load_answers_all_who_are_in_and_loses_no_span(connections):
     with Process("--fry-seconds", "0") as shop:
         customers = buy(shop.url, 50 * connections, connections, replies := [])
@@ -1952,11 +2173,14 @@ def test_sigterm_under_load_answers_all_who_are_in_and_loses_no_span(connections
     closing = {"error": "The shop is closing: order again when it is open."}
     assert {reply.status for reply in answers} == {200, 503}
     assert all(reply.body == closing for reply in answers if reply.status == 503)
-    assert all(isinstance(reply, (Reply, ConnectionError)) for reply in replies)  # those who came when it was closed
+    assert all(
+        isinstance(reply, (Reply, ConnectionError)) for reply in replies
+    )  # those who came when it was closed
     rows = check_lines(shop.out)
     names = collections.Counter(row[2] for row in rows)
     assert [names["POST /order 200"], names["POST /order 503"]] == [
-        sum(reply.status == status for reply in answers) for status in (200, 503)]
+        sum(reply.status == status for reply in answers) for status in (200, 503)
+    ]
     fried = collections.Counter(row[8] for row in rows if row[2] == "fry ok")
     assert set(fried.values()) == {1} and len(shop.err) == 1, shop.err[:5]
 
@@ -2017,32 +2241,48 @@ class Terminal:
         for line in commands.replace("\\\n", "").splitlines():
             if "curl" in line:
                 line = self.here(line).replace("curl ", "curl -sS --max-time 20 ")
-                printed += subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=DEADLINE).stdout
+                printed += subprocess.run(
+                    ["bash", "-c", line], capture_output=True, text=True, timeout=DEADLINE
+                ).stdout
             elif "microdonuts.py" in line:
                 before, _, after = line.partition("microdonuts.py")
                 arguments = shlex.split(self.here(after))
                 port = arguments[arguments.index("--port") + 1] if "--port" in arguments else "8082"
-                self.shop(port, *[word for word in arguments if word not in ("--port", port)],
-                          **dict(re.findall(r"([A-Z_]+)=(\S+)", before)))
+                self.shop(
+                    port,
+                    *[word for word in arguments if word not in ("--port", port)],
+                    **dict(re.findall(r"([A-Z_]+)=(\S+)", before)),
+                )
         return printed
 
 
 def examples(heading):
     """[(commands, what comes out)] of a section of README."""
     found = FENCE.findall(section(heading))
-    return [(commands, shown) for (one, commands), (other, shown) in zip(found, found[1:], strict=False)
-            if (one, other) == ("sh", "") and "curl" in commands]
+    return [
+        (commands, shown)
+        for (one, commands), (other, shown) in zip(found, found[1:], strict=False)
+        if (one, other) == ("sh", "") and "curl" in commands
+    ]
 
 
 def anonymous(text):
     """Without what differs from run to run: new ids, but not those that the learner sent."""
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
-    text = re.sub(r"\b[0-9a-f]{32}\b", lambda match: match[0] if match[0] == TRACE_ID else "TRACE", text)
-    return re.sub(r"\b[0-9a-f]{16}\b", lambda match: match[0] if match[0] == PARENT_ID else "SPAN", text)
+    text = re.sub(
+        r"\b[0-9a-f]{32}\b", lambda match: match[0] if match[0] == TRACE_ID else "TRACE", text
+    )
+    return re.sub(
+        r"\b[0-9a-f]{16}\b", lambda match: match[0] if match[0] == PARENT_ID else "SPAN", text
+    )
 
 
-EXAMPLES = [example for heading in re.findall(r"(?m)^## (.+)$", README) if heading != "The walkthrough"
-            for example in examples(heading)]
+EXAMPLES = [
+    example
+    for heading in re.findall(r"(?m)^## (.+)$", README)
+    if heading != "The walkthrough"
+    for example in examples(heading)
+]
 
 
 @pytest.mark.parametrize(("commands", "shown"), EXAMPLES)
@@ -2051,24 +2291,36 @@ def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
     with Terminal() as terminal:
         assert anonymous(terminal.run(commands)) == anonymous(shown)
         if '-00"' not in shown:
-            until(lambda: any(shop.out for shop in terminal.shops.values()), "a line in the terminal")
+            until(
+                lambda: any(shop.out for shop in terminal.shops.values()), "a line in the terminal"
+            )
     assert '-00"' not in shown or not terminal.shop().out  # not sampled
 
 
 def test_the_endpoints_answer_readmes_curl_lines():
     shown = [commands for commands, _ in EXAMPLES] + fences(section("The walkthrough"), "sh")
-    [commands] = [commands for commands in fences(README, "sh") if "curl" in commands and commands not in shown]
+    [commands] = [
+        commands
+        for commands in fences(README, "sh")
+        if "curl" in commands and commands not in shown
+    ]
     with Terminal() as terminal:
         answers = terminal.run(commands)
-    assert re.fullmatch(r'{"order_id": "[0-9a-f-]{36}", "estimated_delivery_time": 0, "state": "[a-z_]+"}'
-                        r'{"error": "The kitchen knows no such order.*?"}{"order_id": "mine", "donuts": 1}'
-                        r'\[{"flavor": "jelly", "order_id": "mine", "status": "[a-z_]+", "ready_in": 0.0}\]', answers)
+    assert re.fullmatch(
+        r'{"order_id": "[0-9a-f-]{36}", "estimated_delivery_time": 0, "state": "[a-z_]+"}'
+        r'{"error": "The kitchen knows no such order.*?"}{"order_id": "mine", "donuts": 1}'
+        r'\[{"flavor": "jelly", "order_id": "mine", "status": "[a-z_]+", "ready_in": 0.0}\]',
+        answers,
+    )
 
 
 def test_the_table_of_contents_is_that_of_readme():
     listed = re.findall(r"(?m)^- \[(.+)\]\(#(.+)\)$", README.partition("\n## ")[0])
     assert [title for title, _ in listed] == re.findall(r"(?m)^## (.+)$", README)
-    assert all(anchor == re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title, anchor in listed)
+    assert all(
+        anchor == re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+        for title, anchor in listed
+    )
     prose = [line for line in FENCE.sub("", README).splitlines() if not line.startswith("|")]
     assert max(map(len, prose)) <= 120
 
@@ -2078,12 +2330,18 @@ def test_the_map_of_the_code_is_the_territory():
     named_there = [quoted(row[0])[0] for row in table(text)]
     hidden = {"README.md", "LICENSE", "pyproject.toml"}
     if (HERE / ".git").exists():
-        listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True
+        ).stdout
         top = {re.sub("/.*", "/", path) for path in listed.splitlines() if not path.startswith(".")}
         assert top == {*named_there, *hidden}
     for name in named_there:
         assert (HERE / name).exists(), name
-    names = [name for file in ("microdonuts.py", "kitchen.py") for name in pieces((HERE / file).read_text())]
+    names = [
+        name
+        for file in ("microdonuts.py", "kitchen.py")
+        for name in pieces((HERE / file).read_text())
+    ]
     for name in quoted(text):
         if re.fullmatch(r"[A-Z]\w+(\.\w+)?|main", name):
             assert name in names, name
@@ -2095,7 +2353,8 @@ FILES = ("microdonuts.py", "kitchen.py")
 INSTRUCTION = re.compile(
     r"In `(?P<file>\w+\.py)`, (?:under `# BLOCK (?P<block>\d)`, (?:below the class, )?|in `(?P<where>[\w.]+)`, )?"
     r"(?P<verb>add|change|copy)(?P<what>(?:[^`.:]*`[^`]+`|[^`.:]* the module docstring)*)"
-    r"(?: to:|:| from the finished file\.)")
+    r"(?: to:|:| from the finished file\.)"
+)
 Seen = collections.namedtuple("Seen", "id parent trace label")
 
 
@@ -2106,11 +2365,18 @@ def pieces(text):
 
     def find(nodes, prefix):
         for node in nodes:
-            first = min([node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno).lineno - 1
+            first = (
+                min(
+                    [node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno
+                ).lineno
+                - 1
+            )
             name = getattr(node, "name", lines[first].strip().partition(" = ")[0])
             while first and lines[first - 1].lstrip().startswith("#"):
                 first -= 1
-            is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not prefix
+            is_docstring = (
+                isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not prefix
+            )
             name = "the module docstring" if is_docstring else prefix + name
             found[name] = first, node.end_lineno
             if isinstance(node, ast.ClassDef):
@@ -2126,10 +2392,15 @@ def blank_lines_above(lines, at):
 
 def put(text, finished, heading, name, code):
     """Insert a definition below a heading: in the order of the finished file, and with its blank lines."""
-    lines, model, have, order = text.splitlines(), finished.splitlines(), pieces(text), pieces(finished)
+    lines, model, have, order = (
+        text.splitlines(),
+        finished.splitlines(),
+        pieces(text),
+        pieces(finished),
+    )
     scope = re.match(r"([A-Za-z]\w*\.)?", name)[0]
     siblings = [each for each in order if re.match(r"([A-Za-z]\w*\.)?", each)[0] == scope]
-    earlier = siblings[:siblings.index(name)]
+    earlier = siblings[: siblings.index(name)]
     at = max([heading + 1, *(have[each][1] for each in earlier if each in have)])
     after = next((n for n in range(at, len(lines)) if lines[n]), len(lines))
     below = blank_lines_above(model, model.index(lines[after])) if after < len(lines) else 0
@@ -2142,12 +2413,19 @@ def add(text, finished, block, code):
     lines = text.splitlines()
     [heading] = [n for n, line in enumerate(lines) if line.strip().startswith(f"# BLOCK {block}:")]
     if re.match(r" +(?! |def )", code):
-        return "\n".join([*lines[:heading + 1], code, *lines[heading + 1:], ""])
-    holders = [name for name, (first, last) in pieces(text).items() if "." not in name and first < heading < last]
+        return "\n".join([*lines[: heading + 1], code, *lines[heading + 1 :], ""])
+    holders = [
+        name
+        for name, (first, last) in pieces(text).items()
+        if "." not in name and first < heading < last
+    ]
     shell, end = f"class {holders[0]}:\n" if code.startswith(" ") else "", 0
-    for name, (first, last) in list(pieces(shell + code).items())[bool(shell):]:
+    for name, (first, last) in list(pieces(shell + code).items())[bool(shell) :]:
         if first >= end:  # not a method of a class that went in as a whole
-            text, end = put(text, finished, heading, name, (shell + code).splitlines()[first:last]), last
+            text, end = (
+                put(text, finished, heading, name, (shell + code).splitlines()[first:last]),
+                last,
+            )
     return text
 
 
@@ -2175,7 +2453,11 @@ def obey(folder, match, code):
         for target in targets:
             first, last = pieces(finished)[target]
             code = "\n".join(finished.splitlines()[first:last])
-            text = add(text, finished, match["block"], code) if match["block"] else change(text, None, target, code)
+            text = (
+                add(text, finished, match["block"], code)
+                if match["block"]
+                else change(text, None, target, code)
+            )
     else:
         [target] = targets
         text = change(text, match["where"], target, code)
@@ -2197,7 +2479,9 @@ def steps():
 def parts(text):
     """The sentences and looks of a step, in order."""
     commands = fences(section("The walkthrough"), "sh")[1]
-    for prose, language, block in re.findall(r"(.*?)(?:^```(\w*)\n(.*?)^```$|\Z)", text, re.DOTALL | re.MULTILINE):
+    for prose, language, block in re.findall(
+        r"(.*?)(?:^```(\w*)\n(.*?)^```$|\Z)", text, re.DOTALL | re.MULTILINE
+    ):
         prose = " ".join(prose.split())
         sentences = list(INSTRUCTION.finditer(prose))
         yield from (("do", match, None) for match in sentences if match[0].endswith("."))
@@ -2213,8 +2497,10 @@ def parts(text):
 def terminal_spans(lines):
     """What the terminal shows of some spans."""
     rows = [LINE.fullmatch(line).groups() for line in lines]
-    return [Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}:{line}")
-            for arrow, kind, what, _, file, line, span, trace, parent, digits in rows]
+    return [
+        Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}:{line}")
+        for arrow, kind, what, _, file, line, span, trace, parent, digits in rows
+    ]
 
 
 def drawn_spans(text):
@@ -2235,7 +2521,9 @@ def remembered_spans(url, names):
         for span in ask(url, "GET", f"/traces/{trace_id}").body["spans"]:
             words = [span["name"], span["kind"].removeprefix("SpanKind.")]
             words += [name for name in names if name in span["attributes"]]
-            found.append(Seen(span["context"]["span_id"], span["parent_id"], trace_id, " ".join(words)))
+            found.append(
+                Seen(span["context"]["span_id"], span["parent_id"], trace_id, " ".join(words))
+            )
     return found
 
 
@@ -2252,8 +2540,12 @@ def paths(spans):
 
 def outline(spans):
     """A comparable text for some spans: how many, in how many traces, and where."""
-    return "\n".join([f"{len({span.trace for span in spans})} traces, {len(spans)} spans",
-                      *(" / ".join(path) for path in paths(spans))])
+    return "\n".join(
+        [
+            f"{len({span.trace for span in spans})} traces, {len(spans)} spans",
+            *(" / ".join(path) for path in paths(spans)),
+        ]
+    )
 
 
 def compare_with(shown, terminal, printed):
@@ -2261,21 +2553,32 @@ def compare_with(shown, terminal, printed):
     shop = terminal.shop()
     if LINE.fullmatch(shown.splitlines()[0] + "\n"):
         expected = terminal_spans(shown.splitlines(keepends=True))
-        until(lambda: len(shop.out) >= len(expected), f"{len(expected)} lines, of which there are {shop.out}")
+        until(
+            lambda: len(shop.out) >= len(expected),
+            f"{len(expected)} lines, of which there are {shop.out}",
+        )
         shop.stop()
         assert outline(terminal_spans(shop.out)) == outline(expected)
     elif count := re.match(r"(\d+) traces?(?:, (\d+) spans?)?\n", shown):
         expected = drawn_spans(shown.partition("\n")[2])
-        until(lambda: len(shop.out) >= len(expected), f"{len(expected)} spans, of which there are {shop.out}")
+        until(
+            lambda: len(shop.out) >= len(expected),
+            f"{len(expected)} spans, of which there are {shop.out}",
+        )
         names = set(re.findall(r"\b[a-z]+(?:\.[a-z_]+)+\b", shown))
         if names:
             found = remembered_spans(shop.url, sorted(names, key=shown.index))
         shop.stop()
         if not names:
-            found = [span._replace(label=re.sub(r"^.. (\w+) (.+) \S+ \S+$", r"\2 \1", span.label))
-                     for span in terminal_spans(shop.out)]
+            found = [
+                span._replace(label=re.sub(r"^.. (\w+) (.+) \S+ \S+$", r"\2 \1", span.label))
+                for span in terminal_spans(shop.out)
+            ]
         assert outline(found) == outline(expected)
-        assert (int(count[1]), int(count[2] or 0)) == (len({span.trace for span in found}), len(found))
+        assert (int(count[1]), int(count[2] or 0)) == (
+            len({span.trace for span in found}),
+            len(found),
+        )
     else:
         assert anonymous(printed) == anonymous(shown)
 
@@ -2293,8 +2596,11 @@ def copy_shop(folder, source):
 def definitions(folder):
     """{(file, name): its text} of a shop's two files."""
     texts = {file: (folder / file).read_text() for file in FILES}
-    return {(file, name): texts[file].splitlines()[first:last] for file in FILES
-            for name, (first, last) in pieces(texts[file]).items()}
+    return {
+        (file, name): texts[file].splitlines()[first:last]
+        for file in FILES
+        for name, (first, last) in pieces(texts[file]).items()
+    }
 
 
 def take(folder, todo):
@@ -2315,17 +2621,25 @@ def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
             take(folder, todo)
         except Exception as error:
             raise AssertionError(f"{title}: {error!r}") from error
-        last_touched |= {key: title for key, text in definitions(folder).items() if text != before.get(key)}
+        last_touched |= {
+            key: title for key, text in definitions(folder).items() if text != before.get(key)
+        }
     ours, finished = definitions(folder), definitions(HERE)
-    stale = {key: last_touched.get(key, "no step") for key in ours.keys() | finished.keys()
-             if ours.get(key) != finished.get(key)}
+    stale = {
+        key: last_touched.get(key, "no step")
+        for key in ours.keys() | finished.keys()
+        if ours.get(key) != finished.get(key)
+    }
     assert not stale, f"not as in the finished file: {stale}"
     for file in FILES:
         assert (folder / file).read_text() == (HERE / file).read_text(), file
 
 
 def test_the_terminal_of_readme_is_the_terminal(tmp_path):
-    [shown], [_, commands, *_] = fences(section("Read the terminal"), ""), fences(section("The walkthrough"), "sh")
+    [shown], [_, commands, *_] = (
+        fences(section("Read the terminal"), ""),
+        fences(section("The walkthrough"), "sh"),
+    )
     with Terminal() as terminal:
         compare_with(shown, terminal, terminal.run(commands))
 
@@ -2337,12 +2651,15 @@ def test_the_walkthrough_is_short_and_whole():
     assert 8 <= len(steps()) <= 11
     for title, todo in steps():
         text = re.search(rf"(?m)^### {re.escape(title)}\n(.*?)(?=^##|\Z)", README, re.DOTALL)[1]
-        assert "**Why.**" in text and "**Auto-instrumentation.**" in text and "**What you see now.**" in text, title
+        assert (
+            "**Why.**" in text
+            and "**Auto-instrumentation.**" in text
+            and "**What you see now.**" in text
+        ), title
         assert todo[-1][0] == "look", title
 
 
 # ---------------------------------------------------------------- README: break it on purpose
-
 
 
 def breaks():
@@ -2350,7 +2667,9 @@ def breaks():
     found = {}
     for what, where, line, instead, _ in table(section("Break it on purpose")):
         what = what or list(found)[-1]
-        found.setdefault(what, []).append((*quoted(where), *quoted(line), *(quoted(instead) or [""])))
+        found.setdefault(what, []).append(
+            (*quoted(where), *quoted(line), *(quoted(instead) or [""]))
+        )
     return found
 
 
@@ -2361,15 +2680,24 @@ def break_line(folder, where, line, instead):
     """Make the change of one row."""
     [file] = [folder / file for file in FILES if where in pieces((folder / file).read_text())]
     lines = file.read_text().splitlines()
-    [at] = [n for n in range(*pieces(file.read_text())[where]) if lines[n].strip().partition("  # ")[0] == line]
+    [at] = [
+        n
+        for n in range(*pieces(file.read_text())[where])
+        if lines[n].strip().partition("  # ")[0] == line
+    ]
     lines[at] = re.match(" *", lines[at])[0] + instead
     file.write_text("\n".join(lines) + "\n")
 
 
 def ordered(shop):
     """What the terminal, and the page, can see of one order of one donut, when it is fried."""
-    assert ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status == 200
-    until(lambda: sum(" fry " in line or "POST /order" in line for line in shop.out) == 2, "the order")
+    assert (
+        ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status
+        == 200
+    )
+    until(
+        lambda: sum(" fry " in line or "POST /order" in line for line in shop.out) == 2, "the order"
+    )
     remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
     shop.stop()
     return terminal_spans(shop.out), remembered
@@ -2385,7 +2713,9 @@ KNOW_THE_ORDER = ["GET /kitchen/get_donuts", "POST /kitchen/add_donuts", "fry", 
 
 def know_the_order(remembered):
     """The names of the spans that have the order id."""
-    return sorted(span.label.rsplit(" ", 2)[0] for span in remembered if span.label.endswith(".order.id"))
+    return sorted(
+        span.label.rsplit(" ", 2)[0] for span in remembered if span.label.endswith(".order.id")
+    )
 
 
 def is_broken_inject(shop):
@@ -2418,25 +2748,34 @@ def is_broken_detach(shop):
 
 def is_broken_current(shop):
     _, remembered = ordered(shop)
-    return [" / ".join(re.sub(r" microdonuts\S+", "", name) for name in path) for path in paths(remembered)] == [
+    return [
+        " / ".join(re.sub(r" microdonuts\S+", "", name) for name in path)
+        for path in paths(remembered)
+    ] == [
         "POST /order SERVER",
         "order INTERNAL",
         "order INTERNAL / GET CLIENT",
         "order INTERNAL / GET CLIENT / GET /kitchen/get_donuts SERVER",
         "order INTERNAL / POST CLIENT",
         "order INTERNAL / POST CLIENT / POST /kitchen/add_donuts SERVER",
-        "order INTERNAL / POST CLIENT / fry INTERNAL"]
+        "order INTERNAL / POST CLIENT / fry INTERNAL",
+    ]
 
 
 def is_broken_queue(shop):
     _, remembered = ordered(shop)
-    return roots(remembered) == ["POST /order SERVER", "fry INTERNAL"] \
-        and know_the_order(remembered) == [name for name in KNOW_THE_ORDER if name != "fry"]
+    return roots(remembered) == ["POST /order SERVER", "fry INTERNAL"] and know_the_order(
+        remembered
+    ) == [name for name in KNOW_THE_ORDER if name != "fry"]
 
 
 def is_broken_getter(shop):
-    answers = [ask(shop.url, "GET", "/kitchen/get_donuts", headers=[(name, TRACEPARENT)]).headers["Server-Timing"]
-               for name in ("traceparent", "Traceparent")]
+    answers = [
+        ask(shop.url, "GET", "/kitchen/get_donuts", headers=[(name, TRACEPARENT)]).headers[
+            "Server-Timing"
+        ]
+        for name in ("traceparent", "Traceparent")
+    ]
     return [TRACE_ID in timing for timing in answers] == [True, False]
 
 
@@ -2447,7 +2786,11 @@ def is_broken_baggage(shop):
 
 def is_broken_end(shop):
     """Whether a span is still open while its long answer is being read, slowly."""
-    donuts = {"order_id": "\N{DOUGHNUT}" * 100, "flavor": "jelly", "quantity": 100}  # in JSON 1,200 bytes each
+    donuts = {
+        "order_id": "\N{DOUGHNUT}" * 100,
+        "flavor": "jelly",
+        "quantity": 100,
+    }  # in JSON 1,200 bytes each
     for _ in range(30):
         until(lambda: ask(shop.url, "POST", "/kitchen/add_donuts", donuts).status == 200)
     with socket.socket() as slow:
@@ -2457,7 +2800,9 @@ def is_broken_end(shop):
         slow.sendall(get("/kitchen/get_donuts"))
         assert slow.recv(8) == b"HTTP/1.1"
         traces = ask(shop.url, "GET", "/traces").body
-    return any(each["open"] for each in traces if each["first"]["name"] == "GET /kitchen/get_donuts")
+    return any(
+        each["open"] for each in traces if each["first"]["name"] == "GET /kitchen/get_donuts"
+    )
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -2479,55 +2824,97 @@ def test_the_broken_lines_are_those_that_matter():
 
 
 def test_the_differences_in_readme_are_those_of_the_oracle():
-    listed = {(package, aspect) for row in DIFFERENCES for package in row.packages.split()
-              for aspect in row.aspects.split()}
+    listed = {
+        (package, aspect)
+        for row in DIFFERENCES
+        for package in row.packages.split()
+        for aspect in row.aspects.split()
+    }
     names = [name for file in FILES for name in pieces((HERE / file).read_text())]
     for by_hand, _, more, worse in table(section("Compare with the machine")):
         assert quoted(by_hand)[0] in names
-        references = [name for name in quoted(more + worse) if re.match("(wsgi|flask|urllib) |test_", name)]
+        references = [
+            name for name in quoted(more + worse) if re.match("(wsgi|flask|urllib) |test_", name)
+        ]
         assert references, by_hand
         for name in references:
-            assert tuple(name.split(" ")) in listed or name.startswith("test_") and callable(globals()[name]), name
+            assert (
+                tuple(name.split(" ")) in listed
+                or name.startswith("test_")
+                and callable(globals()[name])
+            ), name
 
 
-@pytest.mark.parametrize(("flags", "more", "theirs", "ours"), [
+# fmt: off
+LESS_EXACT = [
     ("01", ("traceparent", TRACEPARENT), {"traceparent": TRACEPARENT}, {}),
     ("ff", ("accept", "*/*"), {"traceparent": TRACEPARENT[:-2] + "ff"}, {"traceparent": TRACEPARENT[:-2] + "03"}),
     ("01", ("tracestate", "1a=x"), {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "1a=x"}),
-    ("01", ("tracestate", "a=1,a=2"), {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "a=1"})])
+    ("01", ("tracestate", "a=1,a=2"), {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "a=1"}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("flags", "more", "theirs", "ours"), LESS_EXACT)
 def test_the_apis_own_propagator_is_less_exact(flags, more, theirs, ours):
     headers = http.client.HTTPMessage()
     for name, value in [("traceparent", TRACEPARENT[:-2] + flags), more]:
         headers[name] = value
-    for propagator, expected in [(TraceContextTextMapPropagator(), theirs), (kitchen.W3CTraceContext(), ours)]:
+    for propagator, expected in [
+        (TraceContextTextMapPropagator(), theirs),
+        (kitchen.W3CTraceContext(), ours),
+    ]:
         carrier = {}
         propagator.inject(carrier, propagator.extract(headers, getter=kitchen.HeaderGetter()))
         assert carrier == expected
 
 
 def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
-    [commands], [shown] = [fences(section("Compare with the machine"), language) for language in ("sh", "")]
-    command = re.search(r"(?s)\S+/opentelemetry-instrument .*(?=no-tracing/microdonuts.py)", commands)[0]
-    command = command.replace("\\\n", "").replace(".venv/bin", str(pathlib.Path(sys.executable).parent))
+    [commands], [shown] = [
+        fences(section("Compare with the machine"), language) for language in ("sh", "")
+    ]
+    command = re.search(
+        r"(?s)\S+/opentelemetry-instrument .*(?=no-tracing/microdonuts.py)", commands
+    )[0]
+    command = command.replace("\\\n", "").replace(
+        ".venv/bin", str(pathlib.Path(sys.executable).parent)
+    )
     wrapper = tmp_path / "python"
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(wrapper))
     with Process("--fry-seconds", "0", folder=HERE / "no-tracing") as shop:
-        assert ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status == 200
+        assert (
+            ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status
+            == 200
+        )
         shop.stop()
-    found = [Seen(span["context"]["span_id"], span["parent_id"], span["context"]["trace_id"],
-                  f"{span['name']} {span['kind'].removeprefix('SpanKind.')}") for span in shop.json_spans()]
-    assert outline(found) == outline(drawn_spans(shown.partition("\n")[2])) and shown.startswith("2 traces, 2 spans\n")
+    found = [
+        Seen(
+            span["context"]["span_id"],
+            span["parent_id"],
+            span["context"]["trace_id"],
+            f"{span['name']} {span['kind'].removeprefix('SpanKind.')}",
+        )
+        for span in shop.json_spans()
+    ]
+    assert outline(found) == outline(drawn_spans(shown.partition("\n")[2])) and shown.startswith(
+        "2 traces, 2 spans\n"
+    )
 
 
 # ---------------------------------------------------------------- the page, in a real Chromium
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+CHROMIUM, DRIVER = (
+    shutil.which("chromium") or shutil.which("google-chrome"),
+    shutil.which("chromedriver"),
+)
 AXE = resources.files("axe_playwright_python") / "axe.min.js"
 browser_test = pytest.mark.browser
-FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync --window-size=1280,1000").split()
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1280,1000"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -2586,28 +2973,44 @@ class Page:
         self.one("#order-button").click()
 
     def button(self, name):
-        return until(lambda: [button for button in self.all("button") if button.accessible_name == name
-                              and button.is_displayed()], name)[0]
+        return until(
+            lambda: [
+                button
+                for button in self.all("button")
+                if button.accessible_name == name and button.is_displayed()
+            ],
+            name,
+        )[0]
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)
 
     def problems(self):
         """What the browser's console says, but for its own line about each refused request."""
-        return [entry["message"] for entry in self.driver.get_log("browser")
-                if "Failed to load resource" not in entry["message"]]
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if "Failed to load resource" not in entry["message"]
+        ]
 
     def violations(self):
         """What axe-core finds, in light and in dark."""
         self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
         found = []
         for scheme in ("light", "dark"):
-            features = [{"name": "prefers-color-scheme", "value": scheme},
-                        {"name": "prefers-reduced-motion", "value": "reduce"}]  # no colour on its way to another
+            features = [
+                {"name": "prefers-color-scheme", "value": scheme},
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]  # no colour on its way to another
             self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
             self.run(AXE.read_text())
-            result = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-            found += [(scheme, item["id"], [node["html"] for node in item["nodes"]]) for item in result["violations"]]
+            result = self.driver.execute_async_script(
+                "axe.run().then(arguments[arguments.length - 1])"
+            )
+            found += [
+                (scheme, item["id"], [node["html"] for node in item["nodes"]])
+                for item in result["violations"]
+            ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
         return found
@@ -2632,7 +3035,10 @@ def test_an_order_by_clicking_from_the_menu_to_ready(chromium, slow_shop):
     assert page.text("#total") == "2 donuts in all"
     page.one("#order-button").click()
     until(lambda: page.one("#order").get_attribute("data-state") == "ready")
-    assert [tile.get_attribute("data-state") for tile in page.all("#donuts li")] == ["ready", "ready"]
+    assert [tile.get_attribute("data-state") for tile in page.all("#donuts li")] == [
+        "ready",
+        "ready",
+    ]
     assert "ready" in page.text("#state") and page.text("#countdown") == "Ready!"
     bar = page.one("#progress")
     assert bar.get_attribute("value") == bar.get_attribute("max")
@@ -2666,9 +3072,15 @@ def test_the_page_shows_the_servers_sentence_when_the_kitchen_is_down(chromium, 
     page = Page(chromium, shop.url)
     page.order("glazed")
     until(lambda: page.text("#error"))
-    assert re.fullmatch(r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
-                        r"no whole answer \(ConnectionRefusedError\): see that it runs.", page.text("#error"))
-    assert page.one("#error").get_attribute("role") == "alert" and page.one("#order-button").is_enabled()
+    assert re.fullmatch(
+        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
+        r"no whole answer \(ConnectionRefusedError\): see that it runs.",
+        page.text("#error"),
+    )
+    assert (
+        page.one("#error").get_attribute("role") == "alert"
+        and page.one("#order-button").is_enabled()
+    )
     shop.close()
 
 
@@ -2691,7 +3103,9 @@ def test_the_page_polls_no_more_often_than_every_two_seconds(chromium, provider,
     until(lambda: page.one("#order").get_attribute("data-state") == "ready")
     shop.close()
     polls = [span.start_time / 1e9 for span in named(spans.all(), "POST /status")]
-    assert 2 <= len(polls) <= 4 and all(later - earlier >= 2 for earlier, later in zip(polls, polls[1:], strict=False))
+    assert 2 <= len(polls) <= 4 and all(
+        later - earlier >= 2 for earlier, later in zip(polls, polls[1:], strict=False)
+    )
 
 
 @browser_test
@@ -2710,7 +3124,10 @@ def test_the_page_fits_and_axe_core_finds_nothing(chromium, slow_shop, width):
 def test_the_page_is_whole_without_script_and_asks_for_nothing_from_elsewhere(shop):
     reply = ask(shop.url, "GET", "/")
     html = reply.body.decode()
-    assert all(f"<h3>{flavor.capitalize()}</h3>" in html for flavor in microdonuts.FLAVORS) and "<noscript>" in html
+    assert (
+        all(f"<h3>{flavor.capitalize()}</h3>" in html for flavor in microdonuts.FLAVORS)
+        and "<noscript>" in html
+    )
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=\"/static/)", html)
     for name in microdonuts.STATIC:
         text = ask(shop.url, "GET", f"/static/{name}").body
@@ -2741,8 +3158,12 @@ def trace_of(page, url):
 
     def whole():
         spans = ask(url, "GET", f"/traces/{trace_id}").body["spans"]
-        return page.count("#rows [data-span-id]") == len(spans) and all(span["end_time"] for span in spans) \
-            and not page.count("#rows [data-open]") and spans
+        return (
+            page.count("#rows [data-span-id]") == len(spans)
+            and all(span["end_time"] for span in spans)
+            and not page.count("#rows [data-open]")
+            and spans
+        )
 
     return trace_id, until(whole, "the whole trace")
 
@@ -2759,8 +3180,10 @@ def in_call_order(spans, parent_id=None, level=1):
     found = []
     for span in sorted(spans, key=lambda span: span["start_time"]):
         if (span["parent_id"] if span["parent_id"] in known else None) == parent_id:
-            found += [(level, span["context"]["span_id"][2:]),
-                      *in_call_order(spans, span["context"]["span_id"], level + 1)]
+            found += [
+                (level, span["context"]["span_id"][2:]),
+                *in_call_order(spans, span["context"]["span_id"], level + 1),
+            ]
     return found
 
 
@@ -2790,24 +3213,39 @@ def test_the_hop_is_the_header_that_crossed_taken_apart(chromium, slow_shop):
     trace_id, spans = trace_of(page, slow_shop.url)
     clients = [span for span in spans if span["kind"] == "SpanKind.CLIENT"]
     hops = page.all("#rows [data-hop]")
-    assert [hop.get_attribute("data-hop") for hop in hops] == [span["context"]["span_id"][2:] for span in clients]
+    assert [hop.get_attribute("data-hop") for hop in hops] == [
+        span["context"]["span_id"][2:] for span in clients
+    ]
     for hop, client in zip(hops, clients, strict=True):
-        part = {name: hop.find_element("css selector", f"[data-part={name}]").get_attribute("textContent")
-                for name in ("version", "trace-id", "parent-id", "flags")}
-        client_id, [sent] = client["context"]["span_id"][2:], client["attributes"]["http.request.header.traceparent"]
+        part = {
+            name: hop.find_element("css selector", f"[data-part={name}]").get_attribute(
+                "textContent"
+            )
+            for name in ("version", "trace-id", "parent-id", "flags")
+        }
+        client_id, [sent] = (
+            client["context"]["span_id"][2:],
+            client["attributes"]["http.request.header.traceparent"],
+        )
         for name, value in zip(part, sent.split("-"), strict=True):
             assert value in part[name]
         assert trace_id in part["trace-id"] and client_id in part["parent-id"]
     hops[0].click()
     bits = [bit.text for bit in until(lambda: page.all("#span [data-bit]"))]
-    assert any("1" in bit and "sampled" in bit for bit in bits) and any("random" in bit for bit in bits)
+    assert any("1" in bit and "sampled" in bit for bit in bits) and any(
+        "random" in bit for bit in bits
+    )
     assert clients[0]["context"]["span_id"][2:] in page.text("#span .parts [data-part=parent-id]")
 
 
 @browser_test
-@pytest.mark.parametrize(("kind", "call", "function"), [
-    ("CLIENT", "propagate.inject(", "kitchen.KitchenClient.exchange"),
-    ("SERVER", "propagate.extract(", "microdonuts.Handler.serve")])
+@pytest.mark.parametrize(
+    ("kind", "call", "function"),
+    [
+        ("CLIENT", "propagate.inject(", "kitchen.KitchenClient.exchange"),
+        ("SERVER", "propagate.extract(", "microdonuts.Handler.serve"),
+    ],
+)
 def test_a_span_shows_the_function_that_started_it(chromium, slow_shop, kind, call, function):
     page = Page(chromium, slow_shop.url)
     page.order("glazed")
@@ -2820,13 +3258,18 @@ def test_a_span_shows_the_function_that_started_it(chromium, slow_shop, kind, ca
     assert marked.get_attribute("data-line") == str(line)
     assert source[line - 1].strip() in marked.get_attribute("textContent")
     shown = [row.get_attribute("textContent") for row in page.all("#code [data-line]")]
-    assert any(call in text for text in shown) and "def " in shown[0] and function in page.text("#code-title")
+    assert (
+        any(call in text for text in shown)
+        and "def " in shown[0]
+        and function in page.text("#code-title")
+    )
     assert str(line) in page.text("#code-title")
     numbers = [int(row.get_attribute("data-line")) for row in page.all("#code [data-line]")]
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
     for name, value in span["attributes"].items():
-        assert name in page.text("#attributes") and str(value if not isinstance(value, list) else value[0]) \
-            .replace(" ", "") in page.text("#attributes").replace(" ", "").replace("\n", "")
+        assert name in page.text("#attributes") and str(
+            value if not isinstance(value, list) else value[0]
+        ).replace(" ", "") in page.text("#attributes").replace(" ", "").replace("\n", "")
     assert page.run("return location.hash") == f"#{trace_id}/{span['context']['span_id'][2:]}"
 
 
@@ -2843,8 +3286,10 @@ def test_the_grid_by_keyboard_alone(chromium, slow_shop):
         return page.all("#rows [role=row]").index(page.one("#rows [role=row][tabindex='0']"))
 
     last = len(page.all("#rows [role=row]")) - 1
-    assert [press(key) for key in (keys.HOME, keys.ARROW_DOWN, keys.ARROW_DOWN, keys.END, keys.ARROW_UP, keys.HOME)] \
-        == [0, 1, 2, last, last - 1, 0]
+    assert [
+        press(key)
+        for key in (keys.HOME, keys.ARROW_DOWN, keys.ARROW_DOWN, keys.END, keys.ARROW_UP, keys.HOME)
+    ] == [0, 1, 2, last, last - 1, 0]
     press(keys.ENTER)
     assert page.one("#rows [aria-selected=true]") == page.all("#rows [role=row]")[0]
     press(keys.ARROW_LEFT)
@@ -2860,8 +3305,15 @@ def test_the_grid_by_keyboard_alone(chromium, slow_shop):
 def test_an_address_opens_what_it_names(chromium, slow_shop):
     reply = ask(slow_shop.url, "POST", "/order", SAMPLE)
     trace_id = reply.headers["Server-Timing"].split("-")[1]
-    spans = until(lambda: len(found := ask(slow_shop.url, "GET", f"/traces/{trace_id}").body["spans"]) == 10 and found)
-    client_id = [span["context"]["span_id"][2:] for span in spans if span["kind"] == "SpanKind.CLIENT"][0]
+    spans = until(
+        lambda: (
+            len(found := ask(slow_shop.url, "GET", f"/traces/{trace_id}").body["spans"]) == 10
+            and found
+        )
+    )
+    client_id = [
+        span["context"]["span_id"][2:] for span in spans if span["kind"] == "SpanKind.CLIENT"
+    ][0]
     page = Page(chromium, f"{slow_shop.url}/#{trace_id}")
     until(lambda: len(page.all("#rows [data-span-id]")) == 10)
     chromium.get(f"{slow_shop.url}/#{trace_id}/{client_id}")
@@ -2870,15 +3322,22 @@ def test_an_address_opens_what_it_names(chromium, slow_shop):
     chromium.back()
     until(lambda: not page.all("[aria-selected=true]"))
     chromium.get(f"{slow_shop.url}/#{'f' * 32}")
-    until(lambda: page.text("#trace-note") == "No such trace is remembered here: it was not sampled, or it is too long "
-                                              "ago.")
+    until(
+        lambda: (
+            page.text("#trace-note")
+            == "No such trace is remembered here: it was not sampled, or it is too long "
+            "ago."
+        )
+    )
 
 
 @browser_test
 def test_a_link_is_followed_from_a_status_check_to_its_order_and_back(chromium, slow_shop):
     order = ask(slow_shop.url, "POST", "/order", SAMPLE)
     check = ask(slow_shop.url, "POST", "/status", {"order_id": order.body["order_id"]})
-    order_trace, check_trace = (reply.headers["Server-Timing"].split("-")[1] for reply in (order, check))
+    order_trace, check_trace = (
+        reply.headers["Server-Timing"].split("-")[1] for reply in (order, check)
+    )
     page = Page(chromium, f"{slow_shop.url}/#{check_trace}")
     until(lambda: [row for row in page.all("#rows [data-span-id]") if "status" in row.text])
     [row for row in page.all("#rows [data-span-id]") if "INTERNAL" in row.text][0].click()
@@ -2898,7 +3357,9 @@ def test_two_processes_are_two_services_on_the_page(chromium):
             assert len(spans) == 7
             assert [page.text("#services"), "kitchen" in page.text("#services")][1]
             assert "microdonuts" in page.text("#services")
-            assert {row.get_attribute("data-service") for row in page.all("#rows [data-span-id]")} == {"0", "1"}
+            assert {
+                row.get_attribute("data-service") for row in page.all("#rows [data-span-id]")
+            } == {"0", "1"}
             back.stop()
             chromium.refresh()
             until(lambda: "does not answer" in page.text("#trace-note"))
@@ -2913,9 +3374,12 @@ def test_two_shops_pointed_at_each_other_do_not_ask_in_circles(provider):
         trace_id = reply.headers["Server-Timing"].split("-")[1]
         ask(shop.url, "GET", f"/traces/{trace_id}?here")
         assert len(fake.requests) == 3
-        fake.script = lambda path: FakeKitchen.answer({"error": "no such trace"}, "404 Not Found")
+        fake.script = lambda path: kitchen_answer({"error": "no such trace"}, "404 Not Found")
         read_out = ask(shop.url, "GET", f"/traces/{trace_id}").body
-        assert fake.requests[3].startswith(f"GET /traces/{trace_id}?here ") and "traceparent" not in fake.requests[3]
+        assert (
+            fake.requests[3].startswith(f"GET /traces/{trace_id}?here ")
+            and "traceparent" not in fake.requests[3]
+        )
         assert len(read_out["spans"]) == 5 and read_out["missing"] is None
         shop.close()
 
@@ -2930,14 +3394,23 @@ def test_a_broken_kitchen_is_a_trace_with_its_error(chromium, provider):
         until(lambda: len(page.all("#rows [data-error]")) == 3)
         assert "error" in page.text("#traces a")
         [row for row in page.all("#rows [data-span-id]") if "CLIENT" in row.text][0].click()
-        assert "ConnectionRefusedError" in until(lambda: page.text("#span")) and "exception" in page.text("#span")
+        assert "ConnectionRefusedError" in until(
+            lambda: page.text("#span")
+        ) and "exception" in page.text("#span")
 
 
 @browser_test
 def test_what_a_header_carries_is_text_and_never_markup(chromium, slow_shop):
     evil = "<img src=x onerror=document.title='hacked'>"
-    headers = [("User-Agent", evil), ("baggage", f"a={evil}"), ("tracestate", f"a={evil}"), ("traceparent", evil)]
-    reply = ask(slow_shop.url, "GET", f"/kitchen/get_donuts?{evil.replace(' ', '%20')}", None, headers)
+    headers = [
+        ("User-Agent", evil),
+        ("baggage", f"a={evil}"),
+        ("tracestate", f"a={evil}"),
+        ("traceparent", evil),
+    ]
+    reply = ask(
+        slow_shop.url, "GET", f"/kitchen/get_donuts?{evil.replace(' ', '%20')}", None, headers
+    )
     trace_id, span_id = reply.headers["Server-Timing"].split("-")[1:3]
     page = Page(chromium, f"{slow_shop.url}/#{trace_id}/{span_id}")
     until(lambda: evil in page.text("#attributes"))
@@ -2948,8 +3421,13 @@ def test_what_a_header_carries_is_text_and_never_markup(chromium, slow_shop):
 def test_a_trace_that_was_not_sampled_is_explained(chromium):
     with Process(OTEL_TRACES_SAMPLER="always_off") as shop:
         page = Page(chromium, shop.url)
-        until(lambda: page.text("#traces-note") == "No trace is remembered yet: order a donut, here or with curl, and "
-                                                   "look again.")
+        until(
+            lambda: (
+                page.text("#traces-note")
+                == "No trace is remembered yet: order a donut, here or with curl, and "
+                "look again."
+            )
+        )
         page.order("glazed")
         until(lambda: page.text("#trace-note").startswith("This order was not sampled"))
 
@@ -2983,7 +3461,9 @@ def test_a_hundred_donuts_are_folded_and_only_rows_that_change_are_touched(chrom
     touched = page.run("return batches.map((keys) => keys.size)")
     until(lambda: page.count("#rows [data-span-id]") == 304 and not page.count("#rows [data-open]"))
     shop.close()
-    assert 0 < max(touched) <= 90, touched  # about 20 fry in the second between two polls, each with its SERVER row
+    assert 0 < max(touched) <= 90, (
+        touched
+    )  # about 20 fry in the second between two polls, each with its SERVER row
 
 
 @browser_test
@@ -3006,12 +3486,20 @@ def test_the_read_outs_are_facts_and_bounded(provider):
     trace_id = ask(shop.url, "POST", "/order", SAMPLE).headers["Server-Timing"].split("-")[1]
     newest = ask(shop.url, "GET", "/traces").body
     assert newest[0]["trace_id"] == trace_id and len(newest) <= microdonuts.MAX_TRACES
-    assert set(newest[0]) == {"trace_id", "spans", "open", "first"} and newest[0]["first"]["name"] == "POST /order"
+    assert (
+        set(newest[0]) == {"trace_id", "spans", "open", "first"}
+        and newest[0]["first"]["name"] == "POST /order"
+    )
     whole = until(lambda: len(ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]) == 10)
     assert whole
     for name in ("microdonuts.py", "kitchen.py"):
         assert ask(shop.url, "GET", f"/source/{name}").body == (HERE / name).read_bytes()
-    for path in ("/traces/x", "/traces/" + "0" * 32, "/traces/" + trace_id.upper(), "/source/README.md"):
+    for path in (
+        "/traces/x",
+        "/traces/" + "0" * 32,
+        "/traces/" + trace_id.upper(),
+        "/source/README.md",
+    ):
         assert ask(shop.url, "GET", path).status == 404
     shop.close()
 
@@ -3036,15 +3524,22 @@ def test_the_pure_functions_of_the_page_without_a_browser(tmp_path, shop, spans)
     (tmp_path / "test.js").write_text(NODE_TEST % names)
     reply = ask(shop.url, "POST", "/order", SAMPLE)
     found = [json.loads(span.to_json()) for span in spans.wait(reply, 10)]
-    done = subprocess.run(["node", "test.js", json.dumps(found[::-1])], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=DEADLINE)
+    done = subprocess.run(
+        ["node", "test.js", json.dumps(found[::-1])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout)
     assert got["micros"] == 1795382960303854 and got["lines"] == [3, 4, 5, 6]
     text = json.dumps(got["decoded"])
     assert TRACE_ID in text and PARENT_ID in text
     keys = [row["key"] for row in got["rows"]]
-    assert [key for key in keys if "/" not in key] == [span_id for _, span_id in in_call_order(found)]
+    assert [key for key in keys if "/" not in key] == [
+        span_id for _, span_id in in_call_order(found)
+    ]
     assert sum(key.endswith("/hop") for key in keys) == 3
 
 
@@ -3059,6 +3554,263 @@ def test_take_the_picture_that_readme_opens_with(chromium, provider):
         const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
         return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16, height: to.bottom - from.top + 16,
                  scale: 1 }""")
-    shot = chromium.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+    shot = chromium.execute_cdp_cmd(
+        "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+    )
     (HERE / "static" / "trace.png").write_bytes(base64.b64decode(shot["data"]))
     shop.close()
+
+
+# ---------------------------------------------------------------- what the tests use
+
+
+def until(condition, what="it"):
+    """The first true value of condition(), which has DEADLINE seconds to give one."""
+    end = time.monotonic() + DEADLINE
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what} did not happen within {DEADLINE} s"
+        time.sleep(0.005)
+    return value
+
+
+Reply = collections.namedtuple("Reply", "status headers body")
+
+
+def ask(url, method, path, body=None, headers=()):
+    """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE)
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    try:
+        connection.putrequest(
+            method, path, skip_host="Host" in dict(headers), skip_accept_encoding=True
+        )
+        for name, value in headers:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        data = answer.read()
+        is_json = data and answer.headers["Content-Type"] == "application/json"
+        return Reply(answer.status, answer.headers, json.loads(data) if is_json else data)
+    finally:
+        connection.close()
+
+
+def send_raw(url, data, shut=True):
+    """Bytes as they are on a connection of its own: all that came back until the server closed it."""
+    with socket.create_connection(
+        url.removeprefix("http://").split(":"), timeout=DEADLINE
+    ) as connection:
+        connection.sendall(data)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        got = b""
+        while chunk := connection.recv(65_536):
+            got += chunk
+        return got
+
+
+def parse(got):
+    """The one response that some bytes are."""
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 "), got[:200]
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    message = http.client.HTTPMessage()
+    for line in lines:
+        message[line.partition(": ")[0]] = line.partition(": ")[2]
+    assert len(body) == int(message["Content-Length"])
+    return Reply(int(status_line.split(" ")[1]), message, json.loads(body))
+
+
+class Spans:
+    """The spans that ended in this process since `clear`, told apart by trace."""
+
+    def __init__(self):
+        self.exporter = InMemorySpanExporter()
+
+    def clear(self):
+        self.exporter.clear()
+
+    def all(self):
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time)
+
+    def of(self, reply_or_trace_id):
+        """The spans of one trace, named by its id or by a reply's Server-Timing."""
+        trace_id = getattr(reply_or_trace_id, "headers", None)
+        trace_id = trace_id["Server-Timing"].split("-")[1] if trace_id else reply_or_trace_id
+        return [span for span in self.all() if f"{span.context.trace_id:032x}" == trace_id]
+
+    def wait(self, reply_or_trace_id, count):
+        """The same, once there are so many (a "fry" comes later than its order's answer)."""
+        return until(
+            lambda: len(found := self.of(reply_or_trace_id)) >= count and found, f"{count} spans"
+        )
+
+
+def states_of(url, order_id):
+    donuts = ask(url, "GET", f"/kitchen/get_donuts?order_id={order_id}").body
+    return [donut["status"] for donut in donuts]
+
+
+def named(spans, name):
+    return [span for span in spans if span.name == name]
+
+
+def tree(spans, parent_id=None, indent=""):
+    """The spans of a trace as indented text, in call order: the form of design and README."""
+    known = {span.context.span_id for span in spans}
+    text = ""
+    for span in spans:
+        its_parent = span.parent.span_id if span.parent and span.parent.span_id in known else None
+        if its_parent == parent_id:
+            text += f"{indent}{span.name} {span.kind.name}\n" + tree(
+                spans, span.context.span_id, indent + "  "
+            )
+    return text
+
+
+def start(kitchen_url=None, fry_seconds=0, host="127.0.0.1"):
+    """A shop in this process; its spans go to `spans`, and to the one store that the page reads."""
+    arguments = argparse.Namespace(host=host, port=0, kitchen=kitchen_url, fry_seconds=fry_seconds)
+    server = microdonuts.Server(arguments, STORE)
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def provider():
+    """The one tracer provider of this process, as the program makes it; it also fills the page's store."""
+    os.environ["OTEL_TRACES_EXPORTER"] = "none"
+    provider = microdonuts.set_up_tracing(STORE)
+    del os.environ["OTEL_TRACES_EXPORTER"]
+    provider.add_span_processor(SimpleSpanProcessor(SPANS.exporter))
+    return provider
+
+
+STORE, SPANS = microdonuts.SpanStore(), Spans()
+
+
+@pytest.fixture
+def spans(provider):
+    SPANS.clear()
+    return SPANS
+
+
+@pytest.fixture(scope="module")
+def shop(provider):
+    """A shop whose donuts take no time."""
+    server = start()
+    yield server
+    server.close()
+
+
+class Process:
+    """A shop in a process of its own, on a free port. Use: with Process("--fry-seconds", "0") as shop: ..."""
+
+    def __init__(self, *arguments, folder=HERE, **env):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+        self.process = subprocess.Popen(
+            [sys.executable, str(folder / "microdonuts.py"), "--port", "0", *arguments],
+            env={**clean, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.out, self.err = [], []
+        self.readers = [
+            threading.Thread(target=lines.extend, args=(stream,))
+            for lines, stream in ((self.out, self.process.stdout), (self.err, self.process.stderr))
+        ]
+        for reader in self.readers:
+            reader.start()
+        until(lambda: self.err or self.process.poll() is not None, "the banner")
+        self.url = (re.findall(r"http://[^/ ]+", self.err[0]) or [None])[0] if self.err else None
+
+    def __enter__(self):
+        assert self.url, self.err
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self, number=signal.SIGTERM):
+        """End it and give its exit status; then .out and .err hold all it wrote."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.wait()
+        finally:
+            self.process.kill()
+
+    def wait(self):
+        status = self.process.wait(DEADLINE)
+        for reader in self.readers:
+            reader.join(DEADLINE)
+        return status
+
+    def json_spans(self):
+        """What OTEL_TRACES_EXPORTER=console has printed by the end: the SDK's JSON."""
+        text, found, decoder = "".join(self.out).strip(), [], json.JSONDecoder()
+        while text:
+            span, end = decoder.raw_decode(text)
+            found.append(span)
+            text = text[end:].lstrip()
+        return found
+
+
+class FakeKitchen:
+    """A kitchen played by the test: `requests` are the raw heads that it got, and script(path) the bytes it answers.
+
+    A script that gives b"" closes the connection without a word; one that gives None has the kitchen say nothing.
+    """
+
+    def __init__(self, script=None):
+        self.script, self.requests = script or self.cook, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.done = threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.listener.close()
+
+    @staticmethod
+    def cook(path):
+        if path.startswith("/kitchen/add_donuts"):
+            return kitchen_answer({"order_id": "o", "donuts": 1})
+        return kitchen_answer(
+            [{"flavor": "jelly", "order_id": "o", "status": "ready", "ready_in": 0}]
+        )
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with connection, connection.makefile("rb") as reader:
+            while head := b"".join(itertools.takewhile(lambda line: line.strip(), reader)):
+                self.requests.append(head.decode("latin-1"))
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                reader.read(int(length[1]) if length else 0)
+                got = self.script(head.split(b" ")[1].decode())
+                if not got:
+                    return self.done.wait(DEADLINE) if got is None else None
+                connection.sendall(got)
+                if b"Connection: close" in got:
+                    return None
+
+    def headers(self, name):
+        """The values of one header, in the order of the requests; absent is None."""
+        found = [re.search(rf"(?im)^{name}: (.*?)\r?$", head) for head in self.requests]
+        return [match and match[1] for match in found]
