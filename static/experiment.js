@@ -112,8 +112,14 @@ function judge(serverTiming, predicted, headers) {
   const answer = readServerTiming(serverTiming);
   if (!answer) return; // refused before there was a span: the sentence of the refusal says why
   const isSame = isSameTrace(answer, headers);
-  say("verdict", verdict(predicted, answer, headers, reads));
-  byId("verdict").dataset.right = byId("verdict").textContent.startsWith("Right");
+  showVerdict(verdict(predicted, answer, headers, reads));
   follow(serverTiming, isSame ? askedFor(headers, reads, answer.traceId).parentId : null);
-  byId("verdict").scrollIntoView({ block: "nearest" });
+}
+
+function showVerdict(sentence) {
+  const [grade] = sentence.split(":", 1);
+  const place = byId("verdict");
+  place.dataset.right = grade === "Right";
+  place.replaceChildren(make("b", {}, grade), sentence.slice(grade.length));
+  place.scrollIntoView(); // the trace is drawn below it
 }
