@@ -1,449 +1,900 @@
-"""The kitchen of MicroDonuts, the way to reach it, and what travels on that way.
+"""The kitchen of MicroDonuts, the client that calls it, and the headers that the two exchange.
 
-Kitchen fries donuts, one at a time, in a thread of its own. KitchenClient asks it for them over HTTP, even where both
-are one process. A trace crosses twice: in the headers of each request (KitchenClient.exchange injects, Handler.serve of
-microdonuts.py extracts), and in the queue between two threads (Kitchen.enqueue, Kitchen.fry_all). As a library should,
-this file needs the OpenTelemetry API alone: which SDK makes the spans, and where they go, is the application's choice.
+A trace crosses two borders in this file:
+
+    between two processes   KitchenClient.exchange writes the context into the headers of a request.
+                            trace_request, in microdonuts.py, reads it from there.
+    between two threads     Kitchen.enqueue puts the context into a queue, beside a donut.
+                            Kitchen.fry_all, in the fryer's thread, takes both out.
+
+Read BLOCKs 7 to 10. BLOCKs 11 and 12 are for looking things up, and BLOCK 13 can be skipped.
+
+This file imports OpenTelemetry's API and never its SDK, as a library should. The API alone records
+nothing: the application, which is microdonuts.py, chooses an SDK and decides where the spans go.
 """
 
-import base64
 import collections
 import contextlib
+import dataclasses
 import json
 import os
 import queue
 import re
-import select
 import socket
 import threading
 import time
-import types
+import traceback
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 
-# BLOCK 0: OpenTelemetry's API
-
 from opentelemetry import baggage, context, propagate, trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context, create_key, get_value, set_value
-from opentelemetry.propagators.textmap import Getter, TextMapPropagator, default_getter, default_setter
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.propagators.textmap import default_getter, default_setter
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import SpanKind, StatusCode
 
-# "HTTP spans" and the like, in comments here and in microdonuts.py, are pages of the Semantic Conventions v1.44.0.
+# Comments in both files name pages of OpenTelemetry's Semantic Conventions v1.44.0: "HTTP spans",
+# "Recording errors", "Attribute registry". The schema URL tells a backend that version.
 tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
+###############################################################################
+# BLOCK 7: the shape of every span
+###############################################################################
 
-class Refusal(Exception):
-    """An answer other than 200: its status, one sentence that says what to do, and headers to go with it."""
-
-    def __init__(self, status, sentence, headers=None):
-        super().__init__(sentence)
-        self.status, self.headers = status, headers or {}
-
-
-# The value of a JSON text (RFC 8259: no NaN, no Infinity; int refuses them). Raises ValueError or RecursionError.
-read_json = json.JSONDecoder(parse_constant=int).decode
-
-
-# BLOCK 1: what both halves write on their spans
-
-ORDER_ID = "microdonuts.order.id"  # an attribute, and the baggage key under which the order id travels
-WIRE_HEADERS = {"traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
-                "x-b3-sampled", "x-b3-flags"}
-
-KNOWN_METHODS = (os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")  # HTTP spans, note on http.request.method
-                 or "GET,HEAD,POST,PUT,DELETE,CONNECT,OPTIONS,TRACE,PATCH,QUERY").split(",")
-# HTTP spans, note on url.query; AWSAccessKeyId and Signature are v1.40.0's.
-SECRET = re.compile(r"(?<![^?&])(AWSAccessKeyId|sig|(X-(Amz|Goog)-)?Signature|X-Amz-(Credential|Security-Token))=[^&]*")
-
-
-def redact(query):
-    """A query, or a target that has one, with REDACTED for its secret values and every other byte as it was."""
-    return SECRET.sub(r"\1=REDACTED", query)
-
-
-def wire_attributes(headers):
-    """The propagation headers among (name, value) pairs, as attributes: http.request.header.<name>: [value, ...].
-    The convention has request headers as opt-in, since they can hold secrets. Here they are the subject."""
-    found = collections.defaultdict(list)
-    for name, value in headers:
-        if name.lower() in WIRE_HEADERS:
-            found[f"http.request.header.{name.lower()}"].append(value)
-    return found
-
-
-def order_attributes():
-    """The order id that came as baggage, as an attribute: baggage goes along with a trace, but onto no span by itself.
-    # Auto-instrumentation: opentelemetry-processor-baggage, a span processor, copies it onto each span it starts."""
-    order_id = baggage.get_baggage(ORDER_ID)
-    return {} if order_id is None else {ORDER_ID: order_id}
-
-
-def type_name(error):
-    """"http.client.RemoteDisconnected", but "TimeoutError": what error.type asks for (Attribute registry, Error)."""
-    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-
-
-def record_once(span, error):
-    """Put an exception on the innermost span that it ends, and on none of those around it."""
-    if not hasattr(error, "is_recorded"):
-        error.is_recorded = True
-        span.record_exception(error)
+# Every span of this program is made in the same way:
+#
+#     with use_span(tracer.start_span("name", attributes={...})) as span:
+#         ...
+#
+# start_span makes a span whose parent is the current span, and starts its clock. use_span makes it
+# the current span inside the block, so that it becomes the parent of spans that start there, and
+# ends it after the block. "Current" is a property of a thread, or of an asyncio task: each has a
+# current context of its own, and the current span is part of that context.
 
 
 @contextlib.contextmanager
-def failures_on(span):
-    """What an exception that leaves this block says about its span (Recording errors).
-    # Auto-instrumentation: start_as_current_span writes an event for any exception, on each span around it."""
+def use_span(span):
+    """Make a span the current one inside a `with` block, and end it after the block.
+
+    An exception that leaves the block is noted on the span, and then goes on to the caller.
+    """
+    # use_span of the API does most of it. It could note the exception, too, but would then write it
+    # on each of the spans around it, and take every Refusal (BLOCK 8) for an error.
+    with trace.use_span(
+        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
+        try:
+            yield span
+        except Exception as error:
+            note_failure(span, error)  # BLOCK 11
+            raise
+
+
+@contextlib.contextmanager
+def use_context(new_context):
+    """Make a context the current one inside a `with` block, and restore the previous one after."""
+    token = context.attach(new_context)
     try:
         yield
-    except Exception as error:
-        if isinstance(error, Refusal):  # an answer that was meant so: below 500 the mistake is the asker's
-            if error.status >= 500:
-                span.set_status(StatusCode.ERROR, str(error))
-        else:
-            span.set_attribute("error.type", type_name(error))
-            span.set_status(StatusCode.ERROR, str(error))
-            record_once(span, error)
-        raise
+    finally:
+        context.detach(token)
 
 
-# The kitchen
-
-STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # one donut at a time: in a trace, the "fry" spans of an order are a staircase
-RECEIVED_SECONDS = 0.4  # of these, in the fryer's hands before it cooks
-MAX_WAITING = 1_000
-MAX_REMEMBERED = 10_000
-
-
-class Kitchen:
-    """Fries donuts, one at a time and in the order in which they came; its thread starts with it. At most MAX_WAITING
-    donuts wait. MAX_REMEMBERED are remembered: beyond that the oldest ones, which are ready, are forgotten."""
-
-    def __init__(self, fry_seconds=FRY_SECONDS):
-        self.fry_seconds = fry_seconds
-        self.donuts = collections.deque()  # all that are remembered, oldest first
-        self.orders = collections.defaultdict(collections.deque)  # the same by order id
-        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last ...
-        self.free_at = 0.0  # ... which will be ready at this time.monotonic()
-        self.lock = threading.Lock()
-        self.queue, self.closing = queue.SimpleQueue(), False
-        self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)
-        self.fryer.start()
-
-    def add(self, order_id, flavor, quantity):
-        """Take `quantity` donuts, all or none: how many of the order there are now. Refusal 503 if too many wait."""
-        with self.lock:
-            if self.added - self.started + quantity > MAX_WAITING:
-                raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": "10"})
-            for _ in range(quantity):
-                self.added += 1
-                donut = types.SimpleNamespace(order_id=order_id, flavor=flavor, status=STATES[0], number=self.added)
-                self.donuts.append(donut)
-                self.orders[order_id].append(donut)
-                self.enqueue(donut)
-            while len(self.donuts) > MAX_REMEMBERED:
-                oldest = self.donuts.popleft().order_id
-                self.orders[oldest].popleft()
-                if not self.orders[oldest]:
-                    del self.orders[oldest]
-            return len(self.orders[order_id])
-
-    def get(self, order_id=None):
-        """The donuts of one order (none if it is unknown), or all: [{flavor, order_id, status, ready_in}, ...].
-        `ready_in` is in seconds: for a waiting donut, what those before it take and what it takes itself."""
-        with self.lock:
-            now = time.monotonic()
-            chosen = self.donuts if order_id is None else self.orders.get(order_id, ())
-            return [{"flavor": donut.flavor, "order_id": donut.order_id, "status": donut.status,
-                     "ready_in": round(self.ready_in(donut, now), 3)} for donut in chosen]
-
-    def ready_in(self, donut, now):
-        if donut.status == "ready":
-            return 0.0
-        return max(0.0, self.free_at - now) + (donut.number - self.started) * self.fry_seconds
-
-    def close(self):
-        """Finish the donut in the fryer, and no other."""
-        self.closing = True
-        self.queue.put(None)
-        self.fryer.join()
-
-    # BLOCK 2: the donut's way through the queue into the other thread
-
-    def enqueue(self, donut):
-        self.queue.put((donut, context.get_current()))  # what is current here is not current in the fryer's thread
-
-    def fry_all(self):
-        """Each donut in the context of the request that brought it.
-        # Auto-instrumentation: opentelemetry-instrumentation-threading wraps Thread.start and executors' submit. The
-        # fryer was started at boot, and of a queue it knows nothing. "fry" is a child, not a link, so that it stands
-        # in its order's own trace; a link is right where one span works for many orders at once.
-        """
-        while (item := self.queue.get()) and not self.closing:
-            donut, order_context = item
-            token = context.attach(order_context)
-            try:
-                attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
-                with tracer.start_as_current_span("fry", attributes=attributes):
-                    self.fry(donut)
-            finally:
-                context.detach(token)
-
-    def fry(self, donut):
-        received = min(RECEIVED_SECONDS, self.fry_seconds)
-        with self.lock:
-            donut.status, self.started = "received", donut.number
-            self.free_at = time.monotonic() + self.fry_seconds
-        for status, seconds in (("cooking", received), ("ready", self.fry_seconds - received)):
-            if seconds:  # a sleep of 0 would still hand the interpreter to every other thread first
-                time.sleep(seconds)
-            donut.status = status
-
-
-# The way to the kitchen
-
-class Socket(socket.socket):
-    """Reads until `deadline`, a time.monotonic(); a timeout alone begins anew with each byte that drips in."""
-
-    def recv_into(self, *arguments):
-        self.settimeout(max(0.001, self.deadline - time.monotonic()))
-        return super().recv_into(*arguments)
-
-
-class KeptConnections(urllib.request.HTTPHandler):
-    """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
-
-    def __init__(self):
-        super().__init__()
-        self.idle = collections.deque()  # of HTTPConnections, the one used last at the right
-
-    def http_open(self, request):
-        deadline = time.monotonic() + request.timeout
-        connection = request.connection = self.take() or HTTPConnection(request.host, timeout=request.timeout)
-        if not connection.sock:
-            connection.connect()
-            connection.sock = Socket(fileno=connection.sock.detach())
-        connection.sock.settimeout(request.timeout)
-        connection.sock.deadline = deadline
-        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
-        # BLOCK 3: the peer that was really reached
-        address, port = connection.sock.getpeername()[:2]
-        trace.get_current_span().set_attributes({"network.peer.address": address, "network.peer.port": port})
-        return connection.getresponse()
-
-    def take(self):
-        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used. Nor is
-        one that the kitchen may just be about to close: half of Handler.timeout, in microdonuts.py, is old enough."""
-        with contextlib.suppress(IndexError):
-            while True:
-                connection, poll = self.idle.pop(), select.poll()
-                poll.register(connection.sock, select.POLLIN)
-                if time.monotonic() - connection.idle_since < 5 and not poll.poll(0):
-                    return connection
-                connection.close()
-
-    def read(self, connection, response):
-        """The body of a response; its connection is then kept for another request, unless the kitchen will close it."""
-        with response:
-            data = b"".join(iter(lambda: response.read1(65_536), b""))  # not read(): it trusts any Content-Length
-        if response.length:
-            raise IncompleteRead(data, response.length)
-        if not response.will_close:
-            connection.idle_since = time.monotonic()
-            self.idle.append(connection)
-        return data
+###############################################################################
+# BLOCK 8: the client of the kitchen
+###############################################################################
 
 
 class KitchenClient:
-    """Asks the kitchen at `url` (http://host:port) for things. What it raises is a Refusal, 502, 503 or 504."""
+    """Calls the kitchen at `url`, which has the form "http://host:port".
+
+    A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
+    503 if it is full, and 504 if it has not answered by the deadline, a time.monotonic().
+    """
 
     def __init__(self, url):
+        self.url = url
         parts = urllib.parse.urlsplit(url)
-        userinfo, at, authority = parts.netloc.rpartition("@")
-        self.url, self.host, self.port = f"http://{authority}", parts.hostname, parts.port or 80
-        self.shown_url = f"http://REDACTED:REDACTED@{authority}" if at else self.url
-        credentials = f"Basic {base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()}"  # RFC 7617 2
-        self.headers = {"Content-Type": "application/json", **({"Authorization": credentials} if at else {})}
-        self.connections = KeptConnections()
-        # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
+        self.host = parts.hostname
+        self.port = parts.port or 80
+        self.connection = KeptConnection()  # BLOCK 13: one connection, which each call uses again
+        # An opener with only this handler knows no proxies and follows no redirects. A redirect
+        # would send our headers to another host.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(self.connections)
-
-    def add_donut(self, order_id, flavor, deadline):
-        """Have one donut fried; `deadline` is a time.monotonic()."""
-        self.call("POST", "/kitchen/add_donuts", json.dumps({"order_id": order_id, "flavor": flavor}), deadline)
-
-    def get_donuts(self, order_id, deadline):
-        """The donuts of an order, as Kitchen.get gives them."""
-        donuts = self.call("GET", f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id)}", None, deadline)
-        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
-            raise Refusal(502, f"The kitchen at {self.url} gave no list of donuts: look at its terminal.")
-        return donuts
-
-    def call(self, method, path, body, deadline):
-        """One HTTP request to the kitchen: the JSON value of its answer."""
-        request = urllib.request.Request(self.url + path, body and body.encode(), self.headers, method=method)
-        try:
-            response, data = self.exchange(request, deadline)
-        except (OSError, HTTPException, UnicodeError) as error:
-            request.connection.close()
-            is_late, what = isinstance(error, TimeoutError), f"gave no whole answer ({type(error).__name__})"
-            sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
-            raise Refusal(504 if is_late else 502, sentence) from error
-        if response.status == 503:
-            wait = re.fullmatch("[0-9]+", response.headers.get("Retry-After", ""))  # RFC 9110 10.2.3: or a date
-            raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": wait[0] if wait else "10"})
-        try:
-            return read_json(data.decode() if response.status == 200 else "")
-        except (ValueError, RecursionError):
-            sentence = f"The kitchen at {self.url} answered {response.status}, nothing of use: look at its terminal."
-            raise Refusal(502, sentence) from None
-
-    # BLOCK 4: the CLIENT span, and what it injects
+        self.opener.add_handler(self.connection)
 
     def exchange(self, request, deadline):
-        """Send a request and read its answer: (response, body), with a CLIENT span that lasts until the last byte.
-        # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span ends before
-        # the body is read, and has no server.address, server.port or network.peer.*."""
-        attributes = {"http.request.method": request.method, "url.full": self.shown_url + redact(request.selector),
-                      "server.address": self.host, "server.port": self.port}
+        """Send a request and return its response and the bytes of its body, in a CLIENT span."""
+        attributes = {
+            "http.request.method": request.method,
+            "url.full": redact(request.full_url),
+            "server.address": self.host,
+            "server.port": self.port,
+        }
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False), \
-                failures_on(span):
-            propagate.inject(request.headers)  # its other half: extract, in Handler.serve of microdonuts.py
-            span.set_attributes(wire_attributes(request.headers.items()))
-            response = self.opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-            version = f"{response.version // 10}.{response.version % 10}"
-            span.set_attributes({"http.response.status_code": response.status, "network.protocol.version": version})
-            if response.status >= 400:  # HTTP spans, Status: to a client that is an error, and says enough
-                span.set_attribute("error.type", str(response.status))
-                span.set_status(StatusCode.ERROR)
-            return response, self.connections.read(request.connection, response)
+        with use_span(span):
+            # Write the current context into the headers. This has to happen inside the CLIENT span,
+            # because the current span becomes the parent of the kitchen's SERVER span. The other
+            # half is propagate.extract, in trace_request of microdonuts.py.
+            propagate.inject(request.headers)
+            span.set_attributes(header_attributes(request.headers))
+            response = self.opener.open(request, timeout=deadline - time.monotonic())
+            describe_response(span, response)
+            body = self.connection.read_body(response)
+            return response, body
+        # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its
+        # span ends when open returns, before the body has been read, and it has no server.address,
+        # server.port or network.peer.address.
+
+    def call(self, method, path, deadline, body=None):
+        """Make one request, and return the status and the body of the answer."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            response, data = self.exchange(request, deadline)
+        except TimeoutError as error:
+            self.close()
+            sentence = f"The kitchen at {self.url} took too long: check that it is running."
+            raise Refusal(504, sentence) from error
+        # OSError: no connection, or a broken one. HTTPException: an answer that is cut short, or
+        # that is not HTTP. UnicodeError: a host name that cannot exist.
+        except (OSError, HTTPException, UnicodeError) as error:
+            self.close()
+            reason = type(error).__name__
+            sentence = (
+                f"The kitchen at {self.url} did not answer ({reason}): check that it is running."
+            )
+            raise Refusal(502, sentence) from error
+        if response.status == 503:
+            raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+        return response.status, data
+
+    def add_donut(self, order_id, flavor, deadline):
+        """Have one donut fried for an order."""
+        fields = {"order_id": order_id, "flavor": flavor}
+        status, data = self.call(
+            "POST", "/kitchen/add_donuts", deadline, json.dumps(fields).encode()
+        )
+        self.parse(status, data)
+
+    def get_donuts(self, order_id, deadline):
+        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
+        path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
+        status, data = self.call("GET", path, deadline)
+        if status == 404:
+            return []
+        donuts = self.parse(status, data)
+        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
+            sentence = f"The kitchen at {self.url} sent no list of donuts: look at its terminal."
+            raise Refusal(502, sentence)
+        return donuts
+
+    def parse(self, status, data):
+        """Return the JSON value of an answer, whose status has to be 200."""
+        if status != 200:
+            sentence = f"The kitchen at {self.url} answered with {status}: look at its terminal."
+            raise Refusal(502, sentence)
+        try:
+            return read_json(data)
+        except (ValueError, RecursionError):
+            sentence = f"The kitchen at {self.url} did not send JSON: look at its terminal."
+            raise Refusal(502, sentence) from None
+
+    def close(self):
+        self.connection.close()
+
+
+def describe_response(span, response):
+    """Write on a CLIENT span what the status line of a response says (HTTP spans, HTTP client)."""
+    version = f"{response.version // 10}.{response.version % 10}"
+    attributes = {"http.response.status_code": response.status, "network.protocol.version": version}
+    span.set_attributes(attributes)
+    if response.status >= 400:
+        # To a client every 4xx and 5xx is an error. To a server only a 5xx is: describe_answer, in
+        # microdonuts.py, leaves a 4xx alone, because that is a mistake of the client.
+        span.set_attribute("error.type", str(response.status))
+        span.set_status(StatusCode.ERROR)
+
+
+class Refusal(Exception):
+    """An answer other than 200 that this program gives on purpose.
+
+    It has an HTTP status, one sentence that says what to do, and headers to send along.
+    """
+
+    def __init__(self, status, sentence, headers=None):
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers or {}
+
+
+def read_json(data):
+    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
+    return json.loads(data.decode(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # Python reads NaN and Infinity otherwise
 
 
 def is_donut(item):
-    return (isinstance(item, dict) and item.get("status") in STATES and type(item.get("ready_in")) in (int, float)
-            and 0 <= item["ready_in"] < float("inf"))
+    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("flavor"), str)
+        and item.get("status") in STATES
+        and type(item.get("ready_in")) in (int, float)
+        and 0 <= item["ready_in"] < float("inf")
+    )
 
 
-# BLOCK 5: what travels in the headers
+###############################################################################
+# BLOCK 9: W3C Trace Context
+###############################################################################
+
+# A request from the span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has this
+# header, and may have a second one, in which other tracing systems keep what they need:
+#
+#     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+#     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
+#
+# The section numbers below are those of W3C Trace Context Level 2.
+
+TRACEPARENT = re.compile(
+    r"""
+    (?P<version>   (?!ff)    [0-9a-f]{2}  ) -   # 3.2.2.1: ff is invalid
+    (?P<trace_id>  (?!0{32}) [0-9a-f]{32} ) -   # 3.2.2.3: all zeros are invalid
+    (?P<parent_id> (?!0{16}) [0-9a-f]{16} ) -   # 3.2.2.4: the span that sent this; not all zeros
+    (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled, bit 1 is random
+    (?P<more>      -.*                    )?    # 3.2.4: fields of a later version
+    """,
+    re.VERBOSE,
+)
+
+TRACESTATE_MEMBER = re.compile(
+    r"""
+    (?P<key>   [a-z0-9] [a-z0-9_*/@-]{0,255} )       # 3.3.2.2.1
+    =
+    (?P<value> [\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}  # 3.3.2.2.2: printable, but no "," and no "=",
+               [\x21-\x2b\x2d-\x3c\x3e-\x7e] )       #            and no blank at the end
+    """,
+    re.VERBOSE,
+)
+
+
+class W3CTraceContext(TextMapPropagator):
+    """Writes the current span into the headers traceparent and tracestate, and reads them."""
+
+    fields = {"traceparent", "tracestate"}  # the headers that inject writes
+
+    def extract(self, carrier, context=None, getter=default_getter):
+        """Return `context` with the sender's span as its current span.
+
+        Without a valid traceparent, return it as it is: the receiver then begins a new trace.
+        """
+        if context is None:
+            context = Context()
+        lines = getter.get(carrier, "traceparent") or []
+        if len(lines) != 1:
+            return context  # 3.2: the header is absent, or nobody can say which of several is right
+        match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
+        if match is None:
+            return context  # 3.2.2: it does not have the form above
+        if match["version"] == "00" and match["more"]:
+            return context  # 3.2.4: only a later version may have more fields
+        sender = SpanContext(
+            trace_id=int(match["trace_id"], 16),
+            span_id=int(match["parent_id"], 16),
+            is_remote=True,
+            # 3.2.2.5.3: the bits whose meaning we do not know are not passed on.
+            trace_flags=TraceFlags(int(match["flags"], 16) & 0b11),
+            trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate") or []),
+        )
+        return trace.set_span_in_context(NonRecordingSpan(sender), context)
+
+    def inject(self, carrier, context=None, setter=default_setter):
+        """Write the current span into the headers."""
+        sender = trace.get_current_span(context).get_span_context()
+        if not sender.is_valid:
+            return
+        trace_id = f"{sender.trace_id:032x}"
+        span_id = f"{sender.span_id:016x}"
+        flags = f"{sender.trace_flags:02x}"
+        # 3.2.4: whatever version was received, 00 is the one that this program can write.
+        setter.set(carrier, "traceparent", f"00-{trace_id}-{span_id}-{flags}")
+        if sender.trace_state:  # 3.3.2: an empty tracestate is not sent
+            setter.set(carrier, "tracestate", sender.trace_state.to_header())
+
+    # Auto-instrumentation: every package calls propagate.extract and propagate.inject as we do. By
+    # default these use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
 
 
 class HeaderGetter(Getter):
-    """How a propagator reads http.server's headers: an email.message.Message, whose names have no case."""
+    """Reads headers for a propagator from an email.message.Message, as http.server has them.
+
+    A dict would not do: its names have a case, and it has only one value for a repeated header.
+    """
 
     def get(self, carrier, key):
-        """Repeated lines joined into one (RFC 9110 5.3), but traceparent, which must not repeat, as it came."""
-        values = carrier.get_all(key)
-        return values if not values or key == "traceparent" else [",".join(values)]
+        lines = carrier.get_all(key)
+        if lines is None or key == "traceparent":
+            return lines  # a traceparent must not be repeated, so extract has to see all lines
+        return [",".join(lines)]  # RFC 9110 5.3: other repeated headers are one list
 
     def keys(self, carrier):
         return carrier.keys()
 
 
-TRACEPARENT = re.compile(r"""
-    (?!ff)([0-9a-f]{2})        # 3.2.2.1 version, of which ff is invalid
-    -(?!0{32})([0-9a-f]{32})   # 3.2.2.3 trace-id, not all zeros
-    -(?!0{16})([0-9a-f]{16})   # 3.2.2.4 parent-id, the span that sent this, not all zeros
-    -([0-9a-f]{2})             # 3.2.2.5 trace-flags: bit 0 sampled, bit 1 random
-    (-.*)?                     # 3.2.4   what a later version may add""", re.VERBOSE)
-MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")  # 3.3.2.2.1 and 3.3.2.2.2
+class W3CTraceState(TraceState):
+    """The members of a tracestate, the newest first.
+
+    TraceState of the API does not accept the keys that are new in Level 2, such as "1a". It
+    discards the whole tracestate for one of them, so its storage is replaced here.
+    """
+
+    def __init__(self, entries=None):
+        self.members = dict(entries or [])
+
+    @classmethod
+    def from_header(cls, header_list):
+        """Return the members of all tracestate lines, or none at all if they break a rule."""
+        texts = [text.strip(" \t") for text in ",".join(header_list).split(",")]
+        texts = [text for text in texts if text]  # 3.3.2: empty members are allowed
+        if len(texts) > MAX_MEMBERS:
+            return cls()
+        members = {}
+        for text in texts:
+            match = TRACESTATE_MEMBER.fullmatch(text)
+            if match is None:
+                return cls()  # 3.3.2.2: a malformed member
+            # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
+            members.setdefault(match["key"], match["value"])
+        return cls(members.items())
+
+    def to_header(self):
+        return ",".join(f"{key}={value}" for key, value in self.members.items())
+
+    def __getitem__(self, key):
+        return self.members[key]
+
+    def __iter__(self):
+        return iter(self.members)
+
+    def __len__(self):
+        return len(self.members)
+
+    __contains__ = Mapping.__contains__
+
+    def __repr__(self):  # in the words of the base class, because the SDK's JSON of a span has it
+        return str([f"{{key={key}, value={value}}}" for key, value in self.members.items()])
+
+    # This program never calls the methods below. They are here because a TraceState has them.
+
+    keys = Mapping.keys
+    values = Mapping.values
+    items = Mapping.items
+
+    def add(self, key, value):
+        """Return a copy with a new member, or this one if the key is there already."""
+        return self if key in self.members else self.update(key, value)
+
+    def update(self, key, value):
+        """Return a copy in which a member is new or changed, and so the first (3.3.3)."""
+        others = [entry for entry in self.members.items() if entry[0] != key]
+        is_valid = TRACESTATE_MEMBER.fullmatch(f"{key}={value}")
+        if not is_valid or len(others) >= MAX_MEMBERS:
+            return self
+        return W3CTraceState([(key, value), *others])
+
+    def delete(self, key):
+        """Return a copy without a member."""
+        return W3CTraceState([entry for entry in self.members.items() if entry[0] != key])
 
 
-class W3CTraceContext(TextMapPropagator):
-    """traceparent, and tracestate: what other tracing systems add. Sections are of W3C Trace Context Level 2.
-    # Auto-instrumentation: opentelemetry.trace.propagation.tracecontext, with which 38 of the W3C's 41 tests pass."""
+MAX_MEMBERS = 32  # 3.3.2.1
 
-    fields = frozenset(("traceparent", "tracestate"))
+###############################################################################
+# BLOCK 10: the kitchen
+###############################################################################
+
+STATES = ("new_order", "received", "cooking", "ready")
+FRY_SECONDS = 1.4  # for one donut, so the "fry" spans of an order look like a staircase
+RECEIVED_SECONDS = 0.4  # the part of FRY_SECONDS in which a donut is in the fryer's hands
+MAX_WAITING = 1_000
+MAX_REMEMBERED = 10_000
+KITCHEN_IS_FULL = "The kitchen is full: try again later."
+
+
+@dataclasses.dataclass(eq=False)
+class Donut:
+    order_id: str
+    flavor: str
+    status: str  # one of STATES
+    ready_at: float  # when it will be ready, a time.monotonic()
+
+
+class Kitchen:
+    """Fries donuts in a thread of its own, one at a time, in the order in which they came.
+
+    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered; the oldest of them, which
+    are ready, are forgotten first.
+    """
+
+    def __init__(self, fry_seconds=FRY_SECONDS):
+        self.fry_seconds = fry_seconds
+        # Whoever reads or changes the next three holds the lock. It is one that its holder can take
+        # again, because add_donuts calls forget.
+        self.lock = threading.RLock()
+        self.donuts = collections.deque()  # all that are remembered, the oldest first
+        self.orders = {}  # the same donuts in lists, by order id
+        self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
+        self.queue = queue.SimpleQueue()
+        self.is_closing = False
+        self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)
+        self.fryer.start()
+
+    def enqueue(self, donut):
+        """Hand a donut to the fryer, together with the context of the request that brought it."""
+        self.queue.put((donut, context.get_current()))
+
+    def fry_all(self):
+        """Fry one donut after the other, each in its own context, until the kitchen closes."""
+        while True:
+            donut, order_context = self.queue.get()
+            if self.is_closing:
+                return
+            try:
+                # This thread was started at boot, so no request is current in it. Until "fry"
+                # starts, the current span is the SERVER span of the request, which has ended: it
+                # can be a parent, but takes no more attributes.
+                with use_context(order_context):
+                    attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
+                    with use_span(tracer.start_span("fry", attributes=attributes)):
+                        self.fry(donut)
+            except Exception:
+                # The span has the exception by now. Forget the donut, and fry the next one.
+                traceback.print_exc()
+                self.forget(donut)
+        # "fry" is a child of the request, so that it is in the trace of its order, where a reader
+        # looks for it. A span with a link to the request would also be right, because the request
+        # does not wait for it. Between two services, a message queue has PRODUCER and CONSUMER
+        # spans for the two sides.
+        #
+        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
+        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
+
+    def fry(self, donut):
+        """Take a donut from "new_order" to "ready"."""
+        donut.status = "received"  # No lock is needed, because only this thread sets a status.
+        pause(min(RECEIVED_SECONDS, self.fry_seconds))
+        donut.status = "cooking"
+        pause(donut.ready_at - time.monotonic())
+        donut.status = "ready"
+
+    def add_donuts(self, order_id, flavor, quantity):
+        """Take all donuts, or none. Return how many donuts of the order are remembered now.
+
+        Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
+        """
+        with self.lock:
+            if self.queue.qsize() + quantity > MAX_WAITING:
+                raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+            for _ in range(quantity):
+                self.last_ready_at = max(self.last_ready_at, time.monotonic()) + self.fry_seconds
+                donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
+                self.donuts.append(donut)
+                self.orders.setdefault(order_id, []).append(donut)
+                self.enqueue(donut)
+            while len(self.donuts) > MAX_REMEMBERED:
+                self.forget(self.donuts[0])
+            return len(self.orders[order_id])
+
+    def forget(self, donut):
+        with self.lock:
+            self.donuts.remove(donut)
+            siblings = self.orders[donut.order_id]
+            siblings.remove(donut)
+            if not siblings:
+                del self.orders[donut.order_id]
+
+    def get_donuts(self, order_id=None):
+        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
+
+        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
+        """
+        now = time.monotonic()
+        with self.lock:
+            chosen = self.donuts if order_id is None else self.orders.get(order_id, [])
+            return [
+                {
+                    "flavor": donut.flavor,
+                    "order_id": donut.order_id,
+                    "status": donut.status,
+                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
+                }
+                for donut in chosen
+            ]
+
+    def close(self):
+        """Finish the donut in the fryer, and no other one."""
+        self.is_closing = True
+        self.queue.put((None, None))  # wakes a fryer that waits
+        self.fryer.join()
+
+
+def pause(seconds):
+    if seconds > 0:  # a sleep of 0 seconds would still wait for all other threads
+        time.sleep(seconds)
+
+
+def is_order_id(value):
+    """Tell whether a value is printable text of 1 to 100 characters."""
+    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
+
+
+###############################################################################
+# BLOCK 11: what is written on spans
+###############################################################################
+
+ORDER_ID = "microdonuts.order.id"  # the name of an attribute, and of a baggage entry
+
+PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-")  # or their beginning
+
+# HTTP spans, notes on url.full and url.query: the values of these keys are replaced.
+SECRET = re.compile(
+    r"""
+    (?<! [^?&] )  # at the beginning of a query, or after "?" or "&"
+    (?P<key>
+        AWSAccessKeyId | Signature | sig
+        | X-Amz-Signature | X-Amz-Credential | X-Amz-Security-Token
+        | X-Goog-Signature
+    )
+    = [^&]*
+    """,
+    re.VERBOSE,
+)
+
+
+def redact(url):
+    """Return a URL or a query with REDACTED for its secret values, and all else as it was."""
+    return SECRET.sub(r"\g<key>=REDACTED", url)
+
+
+def header_attributes(headers):
+    """Return the propagation headers as attributes, "http.request.header.<name>": [value, ...].
+
+    The convention makes header attributes opt-in, because headers can hold secrets. Here these
+    headers are the subject.
+    """
+    attributes = {}
+    for name, value in headers.items():
+        if name.lower().startswith(PROPAGATION_HEADERS):
+            attribute = f"http.request.header.{name.lower()}"
+            attributes.setdefault(attribute, []).append(value.strip(" \t"))
+    return attributes
+
+
+def order_attributes():
+    """Return the order id of the current baggage as an attribute, or nothing if there is none.
+
+    Baggage travels with a trace, but is never written on a span by itself. It can come from a
+    stranger, so it is held to the same rule as an order id in a request's body.
+    """
+    order_id = baggage.get_baggage(ORDER_ID)
+    if not is_order_id(order_id):
+        return {}
+    return {ORDER_ID: order_id}
+    # Auto-instrumentation: BaggageSpanProcessor of opentelemetry-processor-baggage copies baggage
+    # onto spans as they start. It has to be added by hand, with a predicate that chooses the keys.
+
+
+def note_failure(span, error):
+    """Write on a span that an exception has ended it (Recording errors)."""
+    if isinstance(error, Refusal):
+        if error.status < 500:
+            return  # the caller's mistake
+        error_type = str(error.status)
+    else:
+        error_type = type_name(error)
+        record_once(span, error)
+    span.set_attribute("error.type", error_type)
+    span.set_status(StatusCode.ERROR, str(error))
+
+
+def record_once(span, error):
+    """Record an exception on the innermost span that it ends, and on none of the spans around it.
+
+    Newer conventions want a log record for it, in place of a span event. This program has no logs.
+    """
+    if not hasattr(error, "is_recorded"):
+        error.is_recorded = True
+        span.record_exception(error)
+
+
+def type_name(error):
+    """Return the full name of an exception's type, without "builtins." in front of it."""
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+
+
+###############################################################################
+# BLOCK 12: W3C Baggage and B3
+###############################################################################
+
+# baggage: userId=Am%C3%A9lie;trusted, serverNode=DF%2028
+#
+# Two members. The first has the value "Amélie" and a property, "trusted", which the API cannot
+# express. "HTTP Header Format" is the part of W3C Baggage (commit 9af80f4) with these rules.
+
+MAX_BAGGAGE_BYTES = 8_192  # Limits
+BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # key: a token
+BAGGAGE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # value: baggage-octets
+UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # the baggage-octets that quote would encode, without "%"
+RECEIVED_MEMBERS = create_key("received-baggage-members")
+
+
+class W3CBaggage(TextMapPropagator):
+    """Writes the current baggage into the header baggage, and reads it."""
+
+    fields = {"baggage"}
 
     def extract(self, carrier, context=None, getter=default_getter):
-        """`context` with the sender's span in it as a remote parent; as it was where there is no valid traceparent."""
-        context = Context() if context is None else context
-        values = getter.get(carrier, "traceparent") or []
-        match = TRACEPARENT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None
-        if not match or (match[1] == "00" and match[5]):  # 3.2.4: ours, 00, has nothing more
-            return context
-        span_context = SpanContext(
-            int(match[2], 16), int(match[3], 16), is_remote=True,
-            trace_flags=TraceFlags(int(match[4], 16) & 0b11),  # 3.2.2.5.3: others are not passed on
-            trace_state=ReceivedTraceState(getter.get(carrier, "tracestate") or []))
-        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
+        """Return `context` with the members of the header as its baggage; skip malformed ones."""
+        if context is None:
+            context = Context()
+        received = {}
+        header = ",".join(getter.get(carrier, "baggage") or [])
+        if len(header) > MAX_BAGGAGE_BYTES:
+            header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
+        for member in [text for text in header.split(",") if "=" in text]:
+            pair, *properties = [part.strip(" \t") for part in member.split(";")]
+            key, equals, value = split_pair(pair)
+            if not equals or not all(map(is_property, [pair, *properties])):
+                continue
+            text = urllib.parse.unquote(value)  # replaces what is not UTF-8, as "value" asks for
+            context = baggage.set_baggage(key, text, context)
+            _, members = received.get(key, (None, []))  # a key may be repeated
+            received[key] = text, [*members, ";".join([f"{key}={value}", *properties])]
+        # The members are kept as they came, because the API's baggage has no properties.
+        return set_value(RECEIVED_MEMBERS, received, context)
 
     def inject(self, carrier, context=None, setter=default_setter):
-        """Write the current span into the headers, in the highest version that we know (3.2.4)."""
-        span = trace.get_current_span(context).get_span_context()
-        if not span.is_valid:
-            return
-        setter.set(carrier, "traceparent", f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}")
-        if span.trace_state:  # 3.3.2: an empty one should not be sent
-            setter.set(carrier, "tracestate", span.trace_state.to_header())
+        """Write whole members only, and our own first, so that no caller can crowd them out."""
+        received = get_value(RECEIVED_MEMBERS, context) or {}
+        own = []
+        passed_on = []
+        for key, value in baggage.get_all(context).items():
+            received_value, members = received.get(key, (None, []))
+            if value == received_value:
+                passed_on += members
+            elif BAGGAGE_KEY.fullmatch(key):
+                own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
+        header = ""
+        for member in own + passed_on:
+            if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
+                header += f"{member},"
+        if header:
+            setter.set(carrier, "baggage", header.removesuffix(","))
+
+    # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+", which
+    # W3C Baggage reads as a plus sign, takes properties for a part of the value, and logs a
+    # malformed header as it came.
 
 
-class ReceivedTraceState(TraceState):
-    """The members of all tracestate lines, in order; none at all if one is malformed or there are more than 32. A
-    TraceState drops the keys that are new in Level 2, such as 1a: when it is made, and in add() and update()."""
-
-    def __init__(self, lines):
-        super().__init__()
-        members = [member.strip(" \t") for member in ",".join(lines).split(",")]  # 3.3.2
-        matches = [MEMBER.fullmatch(member) for member in members if member]
-        if len(matches) <= 32 and None not in matches:  # 3.3.2.1
-            for match in matches:
-                self._dict.setdefault(*match.groups())  # 3.3.3: a key stands once; the leftmost is the newest
+def split_pair(text):
+    """Return the key, "=" or "", and the value of a baggage pair or property."""
+    key, equals, value = text.partition("=")
+    return key.rstrip(" \t"), equals, value.lstrip(" \t")
 
 
-B3_SINGLE = re.compile(r"(?!0+-)([0-9a-f]{32}|[0-9a-f]{16})-(?!0{16})([0-9a-f]{16})(?:-([01d])(?:-[0-9a-f]{16})?)?")
-B3_DEBUG = create_key("b3-debug")  # in a context: the caller asked for this trace to be debugged
+def is_property(text):
+    key, _, value = split_pair(text)
+    return BAGGAGE_KEY.fullmatch(key) and BAGGAGE_VALUE.fullmatch(value)
+
+
+# Zipkin's B3, the format of the first walkthrough: one header, or several.
+#
+#     b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1
+#
+#     X-B3-TraceId: 4bf92f3577b34da6a3ce929d0e0e4736
+#     X-B3-SpanId: 00f067aa0ba902b7
+#     X-B3-Sampled: 1
+#
+# The rules are those of github.com/openzipkin/b3-propagation.
+
+B3_TRACE_ID = re.compile(r"(?!0+$)([0-9a-f]{16}|[0-9a-f]{32})")
+B3_SPAN_ID = re.compile(r"(?!0+$)[0-9a-f]{16}")
+B3_SINGLE = re.compile(
+    r"""
+    (?P<trace_id> [0-9a-f]+ ) -
+    (?P<span_id>  [0-9a-f]+ )
+    (?: - (?P<state> [01d] ) (?: - [0-9a-f]{16} )? )?  # the sampling state, and the sender's parent
+    """,
+    re.VERBOSE,
+)
+B3_DEBUG = create_key("b3-debug")  # in a context: the caller wants this trace to be debugged
 
 
 class B3(TextMapPropagator):
-    """Zipkin's headers: one, b3, or several, X-B3-...; both are read. Quoted is github.com/openzipkin/b3-propagation.
-    # Auto-instrumentation: opentelemetry-propagator-b3 reads upper-case ids, and loses "debug" and a lone denial."""
-
-    fields = frozenset(("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"))
+    """Writes the current span into one header, or into several, and reads both forms."""
 
     def __init__(self, is_single):
         self.is_single = is_single
 
+    @property
+    def fields(self):
+        return {"b3"} if self.is_single else {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled"}
+
     def extract(self, carrier, context=None, getter=default_getter):
-        context = Context() if context is None else context
-        lines = {name: getter.get(carrier, name) or [""] for name in self.fields}
-        trace_id, span_id, state = self.read({name: lines[name][0].split(",")[0].strip(" \t") for name in lines})
-        if state == "0" and not trace_id and not span_id:  # "deny" alone: the trace begins here, and is not sampled
-            trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
+        """Return `context` with the sender's span, or with its sampling decision alone."""
+        if context is None:
+            context = Context()
+        trace_id, span_id, state = self.read(carrier, getter)
+        if B3_TRACE_ID.fullmatch(trace_id) and B3_SPAN_ID.fullmatch(span_id):
+            trace_id = int(trace_id, 16)
+            span_id = int(span_id, 16)
+        elif trace_id or span_id or state not in ("0", "1", "d"):
+            return context  # malformed, or nothing was sent
+        else:
+            # Accept ("1"), deny ("0") and debug ("d") can be sent alone. A ParentBased sampler asks
+            # the parent, so the decision needs one: a span that another propagator has read before
+            # this one, or one that we invent.
+            parent = trace.get_current_span(context).get_span_context()
+            trace_id = parent.trace_id or int.from_bytes(os.urandom(16))
+            span_id = parent.span_id or int.from_bytes(os.urandom(8))
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
-        match = B3_SINGLE.fullmatch(f"{trace_id}-{span_id}")
-        if not match or match[3]:  # zeros or malformed, or two ids that only together look well-formed
-            return context
-        flags = TraceFlags(state != "0")  # an absent state is "defer": it is ours to decide, and we sample
-        span_context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
-        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
+        # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
+        # is taken for "accept", and our own sampler is not asked.
+        flags = TraceFlags(TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED)
+        sender = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
-    def read(self, first):
-        """(trace id, span id, sampling state), "" where absent, of the first value of each header."""
-        if first["b3"] in ("0", "1", "d"):
-            return "", "", first["b3"]
-        if match := B3_SINGLE.fullmatch(first["b3"]):
-            return match[1], match[2], match[3] or ""
-        state = {"true": "1", "false": "0"}.get(first["x-b3-sampled"], first["x-b3-sampled"])
-        return first["x-b3-traceid"], first["x-b3-spanid"], "d" if first["x-b3-flags"] == "1" else state
+    def read(self, carrier, getter):
+        """Return the trace id, the span id and the sampling state, each "" if it is absent."""
+
+        def first(name):
+            lines = getter.get(carrier, name) or [""]
+            return lines[0].split(",")[0].strip(" \t")
+
+        single = first("b3")
+        if single in ("0", "1", "d"):
+            return "", "", single
+        match = B3_SINGLE.fullmatch(single)
+        if match:
+            return match["trace_id"], match["span_id"], match["state"] or ""
+        state = first("x-b3-sampled")
+        if first("x-b3-flags") == "1":
+            state = "d"
+        # Before the specification, some senders wrote true and false.
+        state = {"true": "1", "false": "0"}.get(state, state)
+        return first("x-b3-traceid"), first("x-b3-spanid"), state
 
     def inject(self, carrier, context=None, setter=default_setter):
-        span = trace.get_current_span(context).get_span_context()
-        if not span.is_valid:
+        """Write the current span into the header, or headers, of this form."""
+        sender = trace.get_current_span(context).get_span_context()
+        if not sender.is_valid:
             return
-        state = "d" if get_value(B3_DEBUG, context) else str(int(span.trace_flags.sampled))
+        trace_id = f"{sender.trace_id:032x}"
+        span_id = f"{sender.span_id:016x}"
+        is_debug = get_value(B3_DEBUG, context)
+        state = "1" if sender.trace_flags.sampled else "0"
         if self.is_single:
-            return setter.set(carrier, "b3", f"{span.trace_id:032x}-{span.span_id:016x}-{state}")
-        setter.set(carrier, "x-b3-traceid", f"{span.trace_id:032x}")
-        setter.set(carrier, "x-b3-spanid", f"{span.span_id:016x}")
-        # "Debug implies an accept decision, so don't also send the X-B3-Sampled header."
-        setter.set(carrier, *(("x-b3-flags", "1") if state == "d" else ("x-b3-sampled", state)))
+            state = "d" if is_debug else state
+            setter.set(carrier, "b3", f"{trace_id}-{span_id}-{state}")
+            return
+        setter.set(carrier, "x-b3-traceid", trace_id)
+        setter.set(carrier, "x-b3-spanid", span_id)
+        if is_debug:
+            setter.set(carrier, "x-b3-flags", "1")  # implies "accept", so x-b3-sampled is not sent
+        else:
+            setter.set(carrier, "x-b3-sampled", state)
+
+    # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3 read
+    # upper-case ids, too, and lose a decision that was sent alone.
 
 
-PROPAGATORS = {"tracecontext": W3CTraceContext(), "baggage": W3CBaggagePropagator(),
-               "b3": B3(is_single=True), "b3multi": B3(is_single=False), "none": None}
+PROPAGATORS = {
+    "tracecontext": W3CTraceContext(),
+    "baggage": W3CBaggage(),
+    "b3": B3(is_single=True),
+    "b3multi": B3(is_single=False),
+}
+
+###############################################################################
+# BLOCK 13: a connection that is kept. Nothing below is about tracing, but for three lines.
+###############################################################################
+
+MAX_ANSWER = 1_048_576  # bytes
+MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which the kitchen closes
+
+
+class KeptConnection(urllib.request.HTTPHandler):
+    """Makes urllib use one connection again and again; its own handler closes it after an answer.
+
+    Only one thread at a time may use it.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.connection = None
+        self.idle_since = 0.0
+
+    def http_open(self, request):
+        """Send a request and return its response, of which only the head has been read."""
+        deadline = time.monotonic() + request.timeout
+        if not self.is_usable():
+            self.close()
+            self.connection = HTTPConnection(request.host, timeout=max(0.001, request.timeout))
+            self.connection.connect()
+            # detach leaves the first socket object without its file descriptor, which only one of
+            # the two objects may close.
+            self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
+        self.connection.sock.begin(deadline)
+        headers = dict(request.header_items())
+        self.connection.request(request.get_method(), request.selector, request.data, headers)
+        address, port = self.connection.sock.getpeername()[:2]
+        peer = {"network.peer.address": address, "network.peer.port": port}
+        trace.get_current_span().set_attributes(peer)
+        return self.connection.getresponse()
+
+    def read_body(self, response):
+        """Return the body of a response, and keep its connection unless the kitchen closes it."""
+        with response:
+            body = response.read(MAX_ANSWER)
+            if response.length:
+                raise IncompleteRead(body, response.length)
+        if response.will_close:
+            self.close()
+        self.idle_since = time.monotonic()
+        return body
+
+    def is_usable(self):
+        """Tell whether the kept connection is open, with nothing to be read from it."""
+        if self.connection is None or self.connection.sock is None:
+            return False
+        if time.monotonic() - self.idle_since > MAX_IDLE_SECONDS:
+            return False
+        try:
+            self.connection.sock.settimeout(0)
+            self.connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # the kitchen has closed it, or has sent what nobody asked for
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+class DeadlineSocket(socket.socket):
+    """Reads until a deadline, and at most MAX_ANSWER bytes.
+
+    A timeout alone would begin anew with each byte of an answer that comes in drops.
+    """
+
+    def begin(self, deadline):
+        """Start to count the time and the bytes of one exchange."""
+        self.deadline = deadline
+        self.bytes_left = MAX_ANSWER
+        self.settimeout(max(0.001, deadline - time.monotonic()))
+
+    def recv_into(self, *arguments):
+        seconds_left = self.deadline - time.monotonic()
+        if seconds_left <= 0:
+            raise TimeoutError("the deadline has passed")
+        self.settimeout(seconds_left)
+        count = super().recv_into(*arguments)
+        self.bytes_left -= count
+        if self.bytes_left < 0:
+            raise AnswerTooLong(f"more than {MAX_ANSWER} bytes")
+        return count
+
+
+class AnswerTooLong(HTTPException):
+    pass

@@ -1,34 +1,41 @@
-"""MicroDonuts: a donut shop of two files, to learn from how a trace crosses from one service to another.
+"""MicroDonuts: a donut shop in two files that shows how a trace gets from one service to another.
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order and asks the kitchen to fry it, over HTTP, even where both are one process. Every span, every
-inject and every extract is written by hand, to show what auto-instrumentation does when nobody looks. An order:
+The shop takes an order, and asks the kitchen to fry the donuts: over HTTP, even while both are one
+process. Every span, every inject and every extract is written by hand, to show what
+auto-instrumentation does when nobody is looking. This is the trace of an order of one donut:
 
-    POST /order                      SERVER    Handler.serve
+    POST /order                      SERVER    trace_request
       order                          INTERNAL  order
-        POST                         CLIENT    kitchen.KitchenClient.exchange: injects the headers ...
-          POST /kitchen/add_donuts   SERVER    Handler.serve: ... and this extracts them
-            fry                      INTERNAL  kitchen.Kitchen.fry_all: another thread, later
-        GET                          CLIENT
-          GET /kitchen/get_donuts    SERVER
+        POST                         CLIENT    KitchenClient.exchange injects the context ...
+          POST /kitchen/add_donuts   SERVER    ... and trace_request extracts it
+            fry                      INTERNAL  Kitchen.fry_all, in another thread
+        GET                          CLIENT    KitchenClient.exchange
+          GET /kitchen/get_donuts    SERVER    trace_request
 
-    span         one timed piece of work                    "POST /order", 31 ms
-    trace id     the number all spans of one order share    4bf92f3577b34da6a3ce929d0e0e4736
-    context      what is current in a thread right now      the span, and the baggage {microdonuts.order.id: ...}
-    carrier      what takes a context to another process    the headers of one HTTP request
-    traceparent  the header: version-trace-parent-flags     00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03
-    propagator   writes a carrier (inject), or reads it (extract)
+    span         one timed piece of work, such as "POST /order", which took 31 ms
+    trace        the spans of one order, which share a trace id
+    context      the current span and the current baggage; a thread has one at a time
+    baggage      names and values that travel with a trace, such as the order id
+    carrier      what takes a context to another process: here, the headers of a request
+    traceparent  the header for it: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+                 (version, trace id, id of the span that sent it, flags)
+    propagator   writes a context into a carrier (inject), or reads it (extract)
 
-Read in this order: KitchenClient.exchange, W3CTraceContext and HeaderGetter in kitchen.py, Handler.serve here, and
-Kitchen.fry_all. "Auto-instrumentation:" in a comment names the package and hook that does elsewhere what stands there.
-Left out on purpose: metrics, the logs SDK, retries, Forwarded headers.
+Read BLOCKs 1 and 2 here, then 7 to 10 in kitchen.py. BLOCKs 3 to 5 are for looking things up, and
+BLOCK 6 can be skipped. A comment "Auto-instrumentation: ..." names the package that does the same
+for you, and tells what it does differently. Left out on purpose are metrics, logs, retries, type
+hints and Forwarded headers.
 """
 
 import argparse
 import collections
 import contextlib
+import dataclasses
+import datetime
 import gc
+import ipaddress
 import json
 import math
 import os
@@ -39,627 +46,951 @@ import socket
 import sys
 import threading
 import time
+import traceback
+import urllib.request
 import uuid
 from http.client import HTTPException, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
-gc.set_threshold(50_000)  # modules, spans and donuts stay on purpose: the default, 700, searches them too often
+# opentelemetry.propagate reads this variable when it is imported, and fails if the variable names a
+# propagator that is not installed, as b3 is not. So it is taken out of the environment, where child
+# processes will not find it either. set_up_tracing, in BLOCK 4, does what it says.
+OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
-# BLOCK 0: OpenTelemetry's API and SDK
-
-OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")  # opentelemetry.propagate fails at import if it has b3
-
-from opentelemetry import baggage, context, propagate, trace
+from opentelemetry import baggage, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 import kitchen
-from kitchen import FRY_SECONDS, STATES, Kitchen, KitchenClient, Refusal, read_json
+from kitchen import ORDER_ID, HeaderGetter, Kitchen, KitchenClient, Refusal, use_context, use_span
 
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
-# BLOCK 1: the tracer provider, and where its spans go
+###############################################################################
+# BLOCK 1: the SERVER span
+###############################################################################
 
 
-class CodeLocation(SpanProcessor):
-    """Writes on each span which line of this program started it (Attribute registry, Code).
-    # Auto-instrumentation: none does this; its spans all start in a package's own code."""
+def trace_request(request):
+    """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
-    MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
-
-    def on_start(self, span, parent_context=None):
-        frame = sys._getframe(1)
-        while frame and frame.f_globals.get("__file__") not in self.MODULES:
-            frame = frame.f_back
-        if frame:
-            path = frame.f_globals["__file__"]
-            thread = threading.current_thread()
-            span.set_attributes({"thread.id": thread.ident, "thread.name": thread.name,
-                                 "code.function.name": f"{self.MODULES[path]}.{frame.f_code.co_qualname}",
-                                 "code.file.path": path, "code.line.number": frame.f_lineno})
-
-
-MAX_TRACES, MAX_SPANS = 200, 1_000
-
-
-class SpanStore(SpanProcessor):
-    """The spans of the newest MAX_TRACES traces, MAX_SPANS of each, from the moment they start, for the page."""
-
-    def __init__(self):
-        self.traces = collections.OrderedDict()  # trace id -> its spans, oldest first; the newest trace last
-        self.lock = threading.Lock()
-
-    def on_start(self, span, parent_context=None):
-        with self.lock:
-            spans = self.traces.setdefault(span.context.trace_id, [])
-            self.traces.move_to_end(span.context.trace_id)
-            if len(spans) < MAX_SPANS:
-                spans.append(span)
-            if len(self.traces) > MAX_TRACES:
-                self.traces.popitem(last=False)
-
-
-def terminal_line(span):
-    """One ended span in one line: when it began, -> if it sent its context or <- if it was sent its parent, its kind,
-    name and outcome, how long it took, the line of code that started it, its id and its parent's, and the trace: the
-    first digits of its id, or at the end of a root, which has no parent, where the page shows it."""
-    began, ms = span.start_time // 1_000_000, (span.end_time - span.start_time) / 1e6
-    when = f"{time.strftime('%H:%M:%S', time.localtime(began // 1000))}.{began % 1000:03}"
-    has = span.attributes
-    sent = span.kind is SpanKind.CLIENT and any(name.startswith("http.request.header.") for name in has)
-    arrow = "->" if sent else "<-" if span.parent and span.parent.is_remote else "  "
-    outcome = "ok" if span.status.status_code is StatusCode.UNSET else "ERROR"
-    what = f"{span.kind.name} {span.name} {has.get('error.type') or has.get('http.response.status_code') or outcome}"
-    took = f"{ms:.1f}ms" if ms < 100 else f"{ms / 1000:.2f}s"
-    place = f"{os.path.basename(has.get('code.file.path', ''))}:{has.get('code.line.number')}"
-    span_id, trace_id = f"{span.context.span_id:016x}", f"{span.context.trace_id:032x}"
-    if span.parent is None:
-        return f"{when} {arrow} {what} {took} {place} {span_id} /#{trace_id}\n"
-    return f"{when} {arrow} {what:35} {took:>6} {place:>18} {span_id} {span.parent.span_id:016x} {trace_id[:8]}\n"
-
-
-def otlp():
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError:
-        stop("OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http")
-    # In batches, off the request's thread. A full queue drops spans: OTEL_BSP_MAX_QUEUE_SIZE makes it longer.
-    return BatchSpanProcessor(OTLPSpanExporter())
-
-
-# SimpleSpanProcessor exports each span as it ends, in the thread that ends it: in order, at once, and none is lost.
-EXPORTERS = {"": lambda: SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line)),
-             "console": lambda: SimpleSpanProcessor(ConsoleSpanExporter()), "otlp": otlp, "none": None}
-
-
-def chosen(variable, value, choices, default):
-    """What a variable's value, a comma-separated list, names among the choices; an unknown name ends the program."""
-    names = dict.fromkeys(name.strip() for name in (value.strip(" ,") or default).split(","))
-    if unknown := [name for name in names if name not in choices]:
-        stop(f"{variable} has {unknown[0]!r}: use {', '.join(filter(None, choices))}, or a list of them")
-    return [choices[name] for name in names]
-
-
-def set_up_tracing(store):
-    """Make the tracer provider and the propagators that the OTEL_ variables ask for, and make them the global ones.
-
-    # Auto-instrumentation: opentelemetry-instrument (opentelemetry-distro) does this before the program starts.
+    `request` is the Handler of BLOCK 6. It has read the head of the request, and no body yet.
     """
-    exporters = chosen("OTEL_TRACES_EXPORTER", os.environ.get("OTEL_TRACES_EXPORTER", ""), EXPORTERS, "")
-    propagators = chosen("OTEL_PROPAGATORS", OTEL_PROPAGATORS, kitchen.PROPAGATORS, "tracecontext,baggage")
-    propagate.set_global_textmap(CompositePropagator(list(filter(None, propagators))))
-    resource = Resource.create()
-    if resource.attributes["service.name"].startswith("unknown_service"):  # neither variable gave one
-        resource = resource.merge(Resource({"service.name": "microdonuts"}))
-    provider = TracerProvider(resource=resource)
-    for processor in [CodeLocation(), store, *(make() for make in filter(None, exporters))]:
-        provider.add_span_processor(processor)
-    trace.set_tracer_provider(provider)
-    return provider
+    # Read the context that the caller has written into the headers. KitchenClient.exchange, in
+    # kitchen.py, writes it with propagate.inject; a browser writes none.
+    caller_context = propagate.extract(request.headers, getter=HeaderGetter())
+    # Make it the current context, because start_span looks there for the parent of the new span.
+    # Afterwards use_context restores the previous one: this thread may get another request from the
+    # same connection, which must not become a part of this trace.
+    with use_context(caller_context):
+        name = f"{request.command} {request.route}" if request.route else request.command
+        span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
+        # Make it the current span. use_span ends it after the block, when the answer has been sent.
+        with use_span(span):
+            answer = request.dispatch()  # what the endpoint raises becomes an answer, too
+            describe_answer(span, answer)
+            if span.get_span_context().is_valid:
+                answer.headers["Server-Timing"] = server_timing(span)
+            request.send(answer)
+    # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
+    # WSGI application in the same steps. No package does it for http.server.
 
 
-# What the endpoints answer, and what they ask for
+def server_attributes(request):
+    """Return what is known before the work begins. A sampler sees these attributes, and no others.
 
-FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
-MAX_DONUTS = 100  # in one order
-MAX_BODY = 65_536  # bytes
-
-
-# What goes back to the client; `error` is the exception behind a 500 that nobody foresaw.
-Answer = collections.namedtuple("Answer", "status body headers error", defaults=[None])
-
-
-def in_json(value, status=200, headers=None, error=None):
-    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})}, error)
-
-
-def check_order_id(order_id):
-    """An order id is printable text of 1 to 100 characters."""
-    if not isinstance(order_id, str) or not 0 < len(order_id) <= 100 or not order_id.isprintable():
-        raise Refusal(400, 'Say which order: "order_id" must be the text that the answer to the order gave.')
-    return order_id
-
-
-def check_donut(item, default_quantity=None):
-    """(flavor, quantity) of one item of a basket."""
-    if not isinstance(item, dict):
-        raise Refusal(400, 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.')
-    flavor, quantity = item.get("flavor"), item.get("quantity", default_quantity)
-    if flavor not in FLAVORS:
-        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
-    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # not isinstance: True is an int too
-        raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
-    return flavor, quantity
-
-
-def check_basket(items):
-    """The flavors of an order, one for each donut."""
-    if not isinstance(items, list) or not items:
-        raise Refusal(400, 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].')
-    flavors = [flavor for flavor, quantity in map(check_donut, items) for _ in range(quantity)]
-    if len(flavors) > MAX_DONUTS:
-        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
-    return flavors
+    The names are those of HTTP spans, HTTP server; of the Attribute registry; and our own.
+    """
+    host, port = parse_authority(request.authority) or (None, None)
+    client_address, client_port = request.client_address[:2]
+    attributes = {
+        # The request
+        "http.request.method": request.command,
+        "http.route": request.route,
+        "network.protocol.version": request.request_version.removeprefix("HTTP/"),
+        "user_agent.original": request.headers.get("User-Agent"),
+        # The URL, and the host and port that it names
+        "url.scheme": "http",
+        "url.path": request.url_path,
+        "url.query": kitchen.redact(request.url_query) or None,
+        "server.address": host,
+        "server.port": port,
+        # The caller. Without proxies in between, the client is the peer of the connection.
+        "client.address": client_address,
+        "network.peer.address": client_address,
+        "network.peer.port": client_port,
+        # The headers that carried the context
+        **kitchen.header_attributes(request.headers),
+    }
+    if request.url_path.startswith("/kitchen/"):
+        # Only the kitchen takes the order id from the baggage. The shop makes up a new one for an
+        # order, and finds that of a status check in the body.
+        attributes.update(kitchen.order_attributes())
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-# The order endpoints: they hold the kitchen's client, and nothing of the kitchen
+def describe_answer(span, answer):
+    """Write on a SERVER span what its answer is (HTTP spans, Status)."""
+    span.set_attribute("http.response.status_code", answer.status)
+    if answer.status < 500:
+        return  # To a server a 4xx is not an error, because the mistake is the client's.
+    if answer.error is None:  # a Refusal
+        span.set_attribute("error.type", str(answer.status))
+        span.set_status(StatusCode.ERROR)
+    else:
+        kitchen.note_failure(span, answer.error)
 
-# BLOCK 2: the spans of an order and of a status check
 
-order_spans = collections.OrderedDict()  # order id -> span context of its "order" span, oldest first
+def server_timing(span):
+    """Return the header that tells the caller its trace (W3C Trace Context, editor's draft)."""
+    ids = span.get_span_context()
+    return f'trace;desc="00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"'
 
 
-def order(request, client):
-    """POST /order {"donuts": [{"flavor", "quantity"}, ...]}: fry them, one kitchen call for each donut."""
-    flavors = check_basket(request.fields.get("donuts"))
+###############################################################################
+# BLOCK 2: the endpoints
+###############################################################################
+
+# An endpoint takes a request, whose `fields` are those of its JSON body, and the shop, which is the
+# Server of BLOCK 6. It returns an Answer, or raises a Refusal, which becomes an answer.
+
+
+def order(request, shop):
+    """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
+
+    Make one call to the kitchen for each donut. Answer with the new order as describe_order does.
+    """
+    flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    attributes = {kitchen.ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
-    token = context.attach(baggage.set_baggage(kitchen.ORDER_ID, order_id))
-    try:
-        with tracer.start_as_current_span("order", attributes=attributes, record_exception=False,
-                                          set_status_on_exception=False) as span, kitchen.failures_on(span):
-            order_spans[order_id] = span.get_span_context()
-            if len(order_spans) > kitchen.MAX_REMEMBERED:
-                order_spans.popitem(last=False)
-            return in_json(place(order_id, flavors, client, request.deadline))
-    finally:
-        context.detach(token)
+    attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
+    with shop.one_at_a_time() as deadline:
+        # The kitchen is told the order id in each call. As baggage, the id goes further without
+        # being handed on: to the fryer, and to any service behind the kitchen.
+        with use_context(baggage.set_baggage(ORDER_ID, order_id)):
+            with use_span(tracer.start_span("order", attributes=attributes)) as span:
+                shop.remember(order_id, span)
+                donuts = place_order(shop.client, order_id, flavors, deadline)
+                return json_answer(describe_order(order_id, donuts))
 
 
-def place(order_id, flavors, client, deadline):
+def place_order(client, order_id, flavors, deadline):
+    """Have each donut fried, and return them all. Raise Refusal(502, 503 or 504) if a call fails.
+
+    The donuts that were taken before are fried, so the sentence of the Refusal tells how many.
+    """
     taken = 0
     try:
         for flavor in flavors:
             client.add_donut(order_id, flavor, deadline)
             taken += 1
-        return summary(order_id, client.get_donuts(order_id, deadline))
+        donuts = client.get_donuts(order_id, deadline)
+        if not donuts:
+            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
+        return donuts
     except Refusal as refusal:
         sentence = f"Order {order_id} failed with {taken} of {len(flavors)} donuts taken. {refusal}"
-        raise Refusal(max(502, refusal.status), sentence, refusal.headers) from refusal  # 404: the kitchen's mistake
+        raise Refusal(refusal.status, sentence, refusal.headers) from refusal
 
 
-def status(request, client):
-    """POST /status {"order_id"}: how far an order is."""
-    order_id = check_order_id(request.fields.get("order_id"))
-    # Each check is a trace of its own. Its link leads back to the order, which caused it but does not contain it.
-    links = [trace.Link(order_spans[order_id])] if order_id in order_spans else []
-    token = context.attach(baggage.set_baggage(kitchen.ORDER_ID, order_id))
-    try:
-        with tracer.start_as_current_span("status", attributes={kitchen.ORDER_ID: order_id}, links=links,
-                                          record_exception=False, set_status_on_exception=False) as span, \
-                kitchen.failures_on(span):
-            return in_json(summary(order_id, client.get_donuts(order_id, request.deadline)))
-    finally:
-        context.detach(token)
+def order_status(request, shop):
+    """POST /status {"order_id": "..."}
+
+    Answer with the order as describe_order does, or with 404 if the kitchen does not know it.
+    """
+    order_id = parse_order_id(request.fields.get("order_id"))
+    # A browser sends no traceparent, so each status check is a trace of its own. A link leads from
+    # there back to the span of the order, which is the reason for the check but not its parent.
+    span_context = shop.order_spans.get(order_id)
+    links = [trace.Link(span_context)] if span_context else []
+    attributes = {ORDER_ID: order_id}
+    with shop.one_at_a_time() as deadline:
+        with use_context(baggage.set_baggage(ORDER_ID, order_id)):
+            with use_span(tracer.start_span("status", attributes=attributes, links=links)):
+                donuts = shop.client.get_donuts(order_id, deadline)
+                if not donuts:
+                    raise Refusal(404, "The kitchen knows no such order: check the order_id.")
+                return json_answer(describe_order(order_id, donuts))
 
 
-def summary(order_id, donuts):
-    """An order is as far as its least advanced donut, and as far off as its last. Refusal 404 if it has none."""
-    if not donuts:
-        raise Refusal(404, "The kitchen knows no such order: check the order_id, or order again.")
-    state = min((donut["status"] for donut in donuts), key=STATES.index)
-    seconds = 0 if state == "ready" else math.ceil(max(donut["ready_in"] for donut in donuts))
-    shown = [{name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts]
-    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state, "donuts": shown}
+def add_donuts(request, shop):
+    """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
+
+    Answer with the order id, and with how many donuts of the order the kitchen now has.
+    """
+    order_id = parse_order_id(request.fields.get("order_id"))
+    flavor, quantity = parse_donut({"quantity": 1, **request.fields})
+    count = shop.kitchen.add_donuts(order_id, flavor, quantity)
+    return json_answer({"order_id": order_id, "donuts": count})
 
 
-# The kitchen endpoints: they hold the kitchen, and nothing of the orders
+def get_donuts(request, shop):
+    """GET /kitchen/get_donuts?order_id=...
 
-
-def add_donuts(request, kitchen):
-    """POST /kitchen/add_donuts {"order_id", "flavor", "quantity": 1}: how many donuts of that order there are now."""
-    order_id = check_order_id(request.fields.get("order_id"))
-    flavor, quantity = check_donut(request.fields, default_quantity=1)
-    return in_json({"order_id": order_id, "donuts": kitchen.add(order_id, flavor, quantity)})
-
-
-def get_donuts(request, kitchen):
-    """GET /kitchen/get_donuts?order_id=: the donuts of one order, or all; kitchen.Kitchen.get tells their shape."""
-    order_ids = parse_qs(request.query, keep_blank_values=True).get("order_id", [])
+    Answer with the donuts of the order, or with all donuts if no order is named.
+    """
+    order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
+    if not order_ids:
+        return json_answer(shop.kitchen.get_donuts())
     if len(order_ids) > 1:
         raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    return in_json(kitchen.get(check_order_id(order_ids[0]) if order_ids else None))
+    donuts = shop.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    if not donuts:
+        raise Refusal(404, "The kitchen knows no such order: check the order_id.")
+    return json_answer(donuts)
 
 
-# The page, and what it reads: none of this is traced
+###############################################################################
+# BLOCK 3: what a request may ask for, and what it is answered
+###############################################################################
+
+FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
+MAX_DONUTS = 100  # in one order
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    body: bytes
+    headers: dict
+    error: Exception = None  # the exception behind a 500
+
+
+def json_answer(value, status=200, headers=None, error=None):
+    """Return an Answer with a JSON body."""
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return Answer(status, json.dumps(value).encode(), headers, error)
+
+
+def parse_order_id(value):
+    """Return an order id. Raise Refusal(400) if the value cannot be one."""
+    if not kitchen.is_order_id(value):
+        raise Refusal(400, 'Say which order: "order_id" must be the text that the order was given.')
+    return value
+
+
+def parse_donut(item):
+    """Return the flavor and the quantity of one item of a basket. Raise Refusal(400)."""
+    if not isinstance(item, dict):
+        raise Refusal(400, 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.')
+    flavor = item.get("flavor")
+    quantity = item.get("quantity")
+    if flavor not in FLAVORS:
+        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
+    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # True is an int, too
+        raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
+    return flavor, quantity
+
+
+def parse_basket(items):
+    """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
+    if not isinstance(items, list) or not items:
+        example = '[{"flavor": "glazed", "quantity": 1}]'
+        raise Refusal(400, f'Order something: "donuts" must be a list such as {example}.')
+    flavors = []
+    for item in items:
+        flavor, quantity = parse_donut(item)
+        flavors += [flavor] * quantity
+    if len(flavors) > MAX_DONUTS:
+        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
+    return flavors
+
+
+def describe_order(order_id, donuts):
+    """Return the answer to an order and to a status check, from the donuts as the kitchen has them.
+
+    The state is that of the donut that is least advanced. The estimated delivery time is in whole
+    seconds from now, until the last donut is ready.
+    """
+    state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
+    seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
+    return {
+        "order_id": order_id,
+        "estimated_delivery_time": 0 if state == "ready" else seconds,
+        "state": state,
+        "donuts": [
+            {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
+        ],
+    }
+
+
+###############################################################################
+# BLOCK 4: where the spans go
+###############################################################################
+
+MAX_SPANS = 2_000
+
+
+class CodeLocation(SpanProcessor):
+    """Writes on each span the line of this program that started it, and the thread it runs in.
+
+    The names are those of the Attribute registry, Code and Thread.
+    """
+
+    MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
+
+    def on_start(self, span, parent_context=None):
+        thread = threading.current_thread()
+        attributes = {"thread.id": thread.ident, "thread.name": thread.name}
+        frame = sys._getframe(1)  # the SDK called this method; the frame we want is further out
+        while frame and frame.f_globals.get("__file__") not in self.MODULES:
+            frame = frame.f_back
+        if frame:
+            path = frame.f_globals["__file__"]
+            function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
+            attributes["code.function.name"] = function
+            attributes["code.file.path"] = path
+            attributes["code.line.number"] = frame.f_lineno
+        span.set_attributes(attributes)
+
+
+class SpanStore(SpanProcessor):
+    """Keeps the newest MAX_SPANS spans for the page, from the moment they start."""
+
+    def __init__(self):
+        self.spans = collections.deque(maxlen=MAX_SPANS)
+
+    def on_start(self, span, parent_context=None):
+        self.spans.append(span)
+
+    def traces(self):
+        """Return the spans by trace id, both in the order in which they started."""
+        traces = {}
+        for span in self.spans.copy():  # a copy, because other threads may be appending
+            traces.setdefault(span.context.trace_id, []).append(span)
+        return traces
+
+
+def terminal_line(span):
+    """Return the line that the terminal shows when a span has ended.
+
+    It has the time when the span began; an arrow, which is -> if the span sent its context to
+    another service, and <- if it was sent its parent; kind, name, outcome and duration; the line of
+    code that started it; its id, the id of its parent, and the beginning of the trace id. A span
+    without a parent has the address of its trace on the page in place of the last two.
+    """
+    attributes = span.attributes
+    clock = datetime.datetime.fromtimestamp(span.start_time / 1e9).strftime("%H:%M:%S.%f")[:-3]
+    arrow = "  "
+    if span.parent and span.parent.is_remote:
+        arrow = "<-"
+    elif span.kind is SpanKind.CLIENT and "http.request.header" in " ".join(attributes):
+        arrow = "->"
+    outcome = attributes.get("error.type") or attributes.get("http.response.status_code", "ok")
+    work = f"{span.kind.name} {span.name} {outcome}"
+    duration = f"{(span.end_time - span.start_time) / 1e6:.1f}ms"
+    file_name = os.path.basename(attributes.get("code.file.path", ""))
+    code = f"{file_name}:{attributes.get('code.line.number')}"
+    span_id = trace.format_span_id(span.context.span_id)
+    trace_id = trace.format_trace_id(span.context.trace_id)
+    if span.parent is None:
+        return f"{clock} {arrow} {work} {duration} {code} {span_id} /#{trace_id}\n"
+    ids = f"{span_id} {trace.format_span_id(span.parent.span_id)} {trace_id[:8]}"
+    return f"{clock} {arrow} {work:35} {duration:>8} {code:>18} {ids}\n"
+
+
+def make_processor(exporter):
+    """Return the processor for one name in OTEL_TRACES_EXPORTER."""
+    if exporter == "otlp":
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        except ImportError:
+            package = "opentelemetry-exporter-otlp-proto-http"
+            exit_with(f"OTEL_TRACES_EXPORTER=otlp needs a package: pip install {package}")
+        # This processor exports in a thread of its own, so that no request waits for a network. It
+        # drops spans when its queue is full: OTEL_BSP_MAX_QUEUE_SIZE makes the queue longer.
+        return BatchSpanProcessor(OTLPSpanExporter())
+    # This processor exports each span when it ends, in the thread that ends it. None is lost.
+    if exporter == "console":
+        return SimpleSpanProcessor(ConsoleSpanExporter())
+    return SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line))
+
+
+def read_names(variable, value, choices, default):
+    """Return the names in a comma-separated variable, or the default if it has none that we know.
+
+    SDK environment variables, Enum: case does not matter, and an unknown value is ignored with a
+    warning. "none" makes the list empty.
+    """
+    names = []
+    for name in value.lower().split(","):
+        name = name.strip()
+        if name == "none":
+            return []
+        if name in choices:
+            names.append(name)
+        elif name:
+            known = ", ".join([*choices, "none"])
+            print_line(f"{variable} has {name!r}, which is ignored: use {known}")
+    return names or default
+
+
+def set_up_tracing(store):
+    """Make the tracer provider and the propagators that the OTEL_ variables ask for."""
+    value = os.environ.get("OTEL_TRACES_EXPORTER", "")
+    exporters = read_names("OTEL_TRACES_EXPORTER", value, ["console", "otlp"], ["terminal"])
+    default = ["tracecontext", "baggage"]
+    formats = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, kitchen.PROPAGATORS, default)
+    propagators = [kitchen.PROPAGATORS[name] for name in formats]
+    propagate.set_global_textmap(CompositePropagator(propagators))
+    # A resource says which service the spans come from. Resource.create reads OTEL_SERVICE_NAME and
+    # OTEL_RESOURCE_ATTRIBUTES. Our name is used only if neither of them gives one.
+    resource = Resource.create()
+    if resource.attributes["service.name"].startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "microdonuts"}))
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(CodeLocation())
+    provider.add_span_processor(store)
+    for exporter in dict.fromkeys(exporters):  # each once, in this order
+        provider.add_span_processor(make_processor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider
+    # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts.
+    # The variables are read by opentelemetry-sdk; opentelemetry-distro only sets defaults for them.
+
+
+###############################################################################
+# BLOCK 5: the page's files and read-outs; ROUTES
+###############################################################################
 
 HERE = pathlib.Path(__file__).resolve().parent
-CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png",
-                 ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".py": "text/plain; charset=utf-8"}
-FOLDER = HERE / "static" if (HERE / "static").is_dir() else HERE.parent / "static"
-STATIC = {path.name: path for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES and not path.is_symlink()}
-SOURCES = {name: HERE / name for name in ("microdonuts.py", "kitchen.py")}
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
-
-
-def file(request, files):
-    """GET /, /static/<name>, /source/<name>: one of the files found at the start; no path is made from a request."""
-    name = request.path.rpartition("/")[2] or "index.html"
-    if name not in files:
-        raise Refusal(404, "There is no such file: start from the page, at /.")
-    headers = {"Content-Type": CONTENT_TYPES[files[name].suffix], "Content-Security-Policy": POLICY,
-               "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Answer(200, files[name].read_bytes(), headers)
-
-
-# BLOCK 3: the spans that the page reads
-
-def traces(request, store):
-    """GET /traces: the traces that are remembered, newest first: [{trace_id, spans, open, first}, ...], the first span
-    as the SDK's to_json gives it, and how many there are and how many have not ended."""
-    with store.lock:
-        remembered = [list(spans) for spans in reversed(store.traces.values())]
-    return in_json([{"trace_id": f"{spans[0].context.trace_id:032x}", "spans": len(spans),
-                     "open": sum(span.end_time is None for span in spans),
-                     "first": json.loads(spans[0].to_json(indent=None))} for spans in remembered],
-                   headers={"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))})
-
-
-def one_trace(request, store):
-    """GET /traces/<trace id>: {spans, missing}: its spans, and why the other process's are missing, if they are.
-
-    A kitchen that is another process is asked for its spans too; "?here" keeps it from asking on.
-    """
-    trace_id = request.path.removeprefix("/traces/")
-    if not re.fullmatch("[0-9a-f]{32}", trace_id):
-        raise Refusal(404, "A trace id is 32 digits of 0-9 and a-f: see /traces.")
-    with store.lock:
-        spans = list(store.traces.get(int(trace_id, 16), ()))
-    spans, missing, client = [json.loads(span.to_json(indent=None)) for span in spans], None, request.server.client
-    if request.query != "here" and client.url != request.server.url:
-        try:
-            with client.opener.open(f"{client.url}/traces/{trace_id}?here", timeout=2) as response:
-                spans += json.load(response).get("spans", [])
-        except (OSError, HTTPException, ValueError, AttributeError):
-            missing = f"The kitchen at {client.url} does not answer: its spans are missing."
-    if not spans and not missing:
-        raise Refusal(404, "No such trace is remembered here: it was not sampled, or it is too long ago.")
-    return in_json({"spans": spans, "missing": missing})
-
-
-# The contents page: path, its method, the function that answers, and the one thing that function holds.
-ROUTES = {
-    "/order": ("POST", order, "client"),
-    "/status": ("POST", status, "client"),
-    "/kitchen/add_donuts": ("POST", add_donuts, "kitchen"),
-    "/kitchen/get_donuts": ("GET", get_donuts, "kitchen"),
-    "/": ("GET", file, "static"),
-    "/static/": ("GET", file, "static"),
-    "/source/": ("GET", file, "sources"),
-    "/traces": ("GET", traces, "store"),
-    "/traces/": ("GET", one_trace, "store"),
+MAX_JSON = 1_000_000  # characters of spans in one answer; an order of 100 donuts has about half
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".py": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+FILE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
 }
 
-# HTTP, as far as http.server leaves it to us. Sections are of RFC 9110 (semantics) and RFC 9112 (HTTP/1.1).
 
-TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2
-# RFC 9112 2.2, 3, 5: perhaps an empty line, the request line, the headers, an empty line; a line may end in LF alone.
-HEAD = re.compile(rf"(?:\r?\n)?({TOKEN}) ([!-~]+) (HTTP/[0-9]\.[0-9])\r?\n((?:{TOKEN}:[^\r\n\0]*\r?\n)*)\r?\n")
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{0,5}))?")  # RFC 9110 7.2
+def find_files():
+    """Return the files of the page by URL path. No file name is ever made from a request."""
+    folder = HERE / "static"
+    if not folder.is_dir():
+        folder = HERE.parent / "static"  # no-tracing/ has none of its own
+    files = {"/": folder / "index.html"}
+    for path in folder.iterdir():
+        if path.suffix in CONTENT_TYPES and not path.is_symlink():
+            files[f"/static/{path.name}"] = path
+    for name in ("microdonuts.py", "kitchen.py"):  # the page shows the line that started a span
+        files[f"/source/{name}"] = HERE / name
+    return files
+
+
+FILES = find_files()
+
+
+def send_file(request, shop):
+    """GET /, /static/<name> and /source/<name>"""
+    try:
+        path = FILES[request.url_path]
+        body = path.read_bytes()
+    except (KeyError, OSError):
+        raise Refusal(404, "There is no such file: start from the page, at /.") from None
+    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
+
+
+def fill(texts):
+    """Return a list of the JSON texts that fit into one answer, from the first one on."""
+    chosen = []
+    length = 0
+    for text in texts:  # a generator makes them one by one, and none after the last that fits
+        length += len(text)
+        if length > MAX_JSON:
+            break
+        chosen.append(text)
+    return chosen
+
+
+def list_traces(request, shop):
+    """GET /traces
+
+    Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
+    "first"}, ...]. "first" is the first span in the SDK's JSON. The other two count spans.
+    """
+    traces = reversed(shop.store.traces().items())
+    texts = fill(summarize(trace_id, spans) for trace_id, spans in traces)
+    headers = {
+        "Content-Type": "application/json",
+        # This tells the page which headers our propagators write.
+        "Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields)),
+    }
+    return Answer(200, f"[{', '.join(texts)}]".encode(), headers)
+
+
+def summarize(trace_id, spans):
+    summary = {
+        "trace_id": trace.format_trace_id(trace_id),
+        "spans": len(spans),
+        "open": sum(span.end_time is None for span in spans),
+        "first": json.loads(spans[0].to_json(indent=None)),
+    }
+    return json.dumps(summary)
+
+
+def show_trace(request, shop):
+    """GET /traces/<trace id>
+
+    Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and a sentence that
+    says which spans are not there, or null. A kitchen in another process is asked for its spans,
+    too; "?here" keeps that one from asking in turn.
+    """
+    trace_id = request.url_path.removeprefix("/traces/")
+    if not re.fullmatch("[0-9a-f]{32}", trace_id):
+        raise Refusal(404, "A trace id is 32 digits of 0-9 and a-f: see /traces.")
+    spans = shop.store.traces().get(int(trace_id, 16), [])
+    texts = fill(span.to_json(indent=None) for span in spans)
+    missing = None
+    if len(texts) < len(spans):
+        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
+    if request.url_query != "here" and shop.client.url != shop.url:
+        try:
+            texts += fetch_spans(shop.client.url, trace_id, spans)
+        # Besides a kitchen that cannot be reached, these are answers that have another form.
+        except (OSError, HTTPException, ValueError, RecursionError, TypeError, LookupError):
+            missing = f"The kitchen at {shop.client.url} does not show its spans: see its terminal."
+    if not texts and not missing:
+        raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
+    body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
+    return Answer(200, body.encode(), {"Content-Type": "application/json"})
+
+
+def fetch_spans(url, trace_id, known_spans):
+    """Return the JSON of the spans that another process has, and that are not known here."""
+    known_ids = [f"0x{trace.format_span_id(span.context.span_id)}" for span in known_spans]
+    request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
+    request.timeout = 2
+    with contextlib.closing(kitchen.KeptConnection()) as connection:
+        response = connection.http_open(request)
+        answer = kitchen.read_json(connection.read_body(response))
+    if response.status == 404:
+        return []
+    spans = [span for span in answer["spans"] if span["context"]["span_id"] not in known_ids]
+    return [json.dumps(span) for span in spans]
+
+
+# The table of contents: the method and the function for each path. A path that ends in a slash,
+# other than "/", is the beginning of many.
+ROUTES = {
+    "/order": ("POST", order),
+    "/status": ("POST", order_status),
+    "/kitchen/add_donuts": ("POST", add_donuts),
+    "/kitchen/get_donuts": ("GET", get_donuts),
+    "/": ("GET", send_file),
+    "/static/": ("GET", send_file),
+    "/source/": ("GET", send_file),
+    "/traces": ("GET", list_traces),
+    "/traces/": ("GET", show_trace),
+}
+
+
+def find_route(path):
+    """Return the key of ROUTES that a path matches, or None."""
+    if path in ROUTES:
+        return path
+    folder = path[: path.rfind("/") + 1]
+    return folder if folder in ROUTES and folder != "/" else None
+
+
+def is_traced(path):
+    """Tell whether a request for a path gets a span: the page and its read-outs do not."""
+    return path != "/" and not path.startswith(("/static/", "/source/", "/traces"))
+    # Auto-instrumentation: opentelemetry-instrumentation-flask reads such paths from the variable
+    # OTEL_PYTHON_FLASK_EXCLUDED_URLS, or from OTEL_PYTHON_EXCLUDED_URLS.
+
+
+###############################################################################
+# BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
+###############################################################################
+
+KITCHEN_SECONDS = 10  # how long an order or a status check may take in all
+MAX_BODY = 65_536  # bytes
+MAX_HEAD = 32_768  # characters; the longest tracestate alone has 16,447
+
+# RFC 9112 3: a method, a target and a version, with one blank between them.
+REQUEST_LINE = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n")
+# RFC 9110 5.5 and 5.6.2: a token, and a value, in which a tab is the only control character.
+HEADER_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
+    r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
+    re.VERBOSE,
+)
+UNREADABLE = {
+    400: "This cannot be read as HTTP/1.1: check the request line and the headers.",
+    414: "The request line is too long: shorten the path and the query.",
+    431: f"The headers are too long: send at most {MAX_HEAD} characters.",
+    501: "This method is not known here: use GET, HEAD or POST.",
+    505: "Only HTTP/1.1 and HTTP/1.0 are spoken here: use one of them.",
+}
+
+
+class Headers(HTTPMessage):
+    """The headers of a request, read by a parser that was made for e-mail."""
+
+    def get_content_type(self):
+        return "text/plain"  # otherwise the parser looks for the parts of a multipart message
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: reads requests off it, one after another, and answers each."""
+    """One connection, with one request after the other. http.server calls do_GET for each.
 
-    timeout = 10  # seconds without a byte from the client, or without it taking one
+    http.server reads the request line and the headers, and it is stricter than nothing, but not by
+    much. parse_request therefore refuses what it lets pass. Left as they are: a method without a
+    do_ method gets 501, and no span; a bare CR in a header is taken for a line end (cpython issue
+    114782); an empty line in front of a request, or a head that stalls, ends the connection.
+    """
 
-    def handle_one_request(self):
-        """Read a request and answer it, whatever its method; http.server's own looks for a do_GET, a do_POST, ..."""
-        self.command, self.close_connection, is_read = None, True, False
-        with contextlib.suppress(OSError):  # it said nothing for too long, or is gone; only reading stands in here
-            is_read = self.rfile.peek(1) and self.read_head()
-        if is_read:
-            self.respond()
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"
+    timeout = 10  # seconds without a byte from the client
+    MessageClass = Headers
+    command = None  # send needs it, even if there is no request line to take it from
 
-    def read_head(self):
-        """Whether request line and headers came; if not, the refusal has been sent, and there is no span for it."""
-        head = line = ""
-        try:
-            while not head.endswith(("\r\n\r\n", "\n\n")):
-                line = self.rfile.readline(MAX_BODY).decode("latin-1")
-                head += line
-                if not line or len(head) >= MAX_BODY:
-                    return self.refuse(400 if not line else 414 if head == line else 431)
-        except TimeoutError:
-            return self.refuse(408)
-        match = HEAD.fullmatch(head)
-        if not match or match[3] < "HTTP/1" or match[3] > "HTTP/2":
-            return self.refuse(505 if match else 400)
-        self.command, self.target, self.request_version, lines = match.groups()
-        self.headers = HTTPMessage()
-        for name, value in re.findall(r"([^:]+):(.*)\n", lines):
-            self.headers[name] = value.strip(" \t\r")  # adds: a repeated header stays repeated
+    def parse_request(self):
+        """Read the head of a request. Return False if it was refused."""
+        if not super().parse_request():
+            return False
+        lines = [f"{name}:{value}" for name, value in self.headers.items()]
+        # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
+        length = ",".join(self.headers.get_all("Content-Length", ["0"]))
+        if (
+            not REQUEST_LINE.fullmatch(self.raw_requestline)
+            or not all(map(HEADER_LINE.fullmatch, lines))
+            or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
+            # The parser stopped at a line that is no header, or took it for something of e-mail.
+            or self.headers.defects
+            or self.headers.get_payload()
+            or self.headers.get_unixfrom()
+        ):
+            self.send_error(400)
+            return False
+        if len(self.requestline) + sum(map(len, lines)) > MAX_HEAD:
+            self.send_error(431)
+            return False
         return True
 
-    def refuse(self, status):
-        self.write(in_json({"error": "This cannot be read as HTTP/1.1: check its first line and its headers."}, status))
-
-    def respond(self):
-        threading.current_thread().name = "connection from {}:{}".format(*self.client_address)
+    def do_GET(self):
+        """Answer a request of any method."""
         self.read_target()
-        self.unread = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
-        answer = self.serve()
-        is_last = "close" in self.headers.get("Connection", "").lower() or self.request_version == "HTTP/1.0"
-        self.close_connection = is_last or self.unread or self.server.closing
-        self.write(answer)
+        self.length = self.headers.get("Content-Length", "").strip(" \t")
+        self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
+        try:
+            if is_traced(self.url_path):
+                trace_request(self)
+            else:
+                self.send(self.dispatch())
+        except OSError as error:  # from send: dispatch turns every exception into an answer
+            self.close_connection = True
+            self.log_message("hung up before its answer (%s)", type(error).__name__)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+    do_CONNECT = do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
-        """What was asked for, as it was sent: host, path, query, and the route that it matches."""
-        absolute = re.fullmatch(r"(?i:http)://([^/?]*)(.*)", self.target)  # RFC 9112 3.2.2: it wins over Host
-        hosts = self.headers.get_all("Host", [""])
-        self.authority, target = absolute.groups() if absolute else (hosts[0] if len(hosts) == 1 else "", self.target)
-        path, _, self.query = target.partition("?")
-        self.path, folder = path or "/", path[:path.rfind("/") + 1]
-        self.route = self.path if self.path in ROUTES else folder if folder in ROUTES and folder != "/" else None
+        """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
+        target = self.requestline.split(" ")[1]
+        self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
+        self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
+        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
+        if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
+            self.authority, target = absolute.groups()
+        path, _, self.url_query = target.partition("?")
+        self.url_path = path or "/"
+        self.route = find_route(self.url_path)
 
-    # BLOCK 4: the SERVER span, and what it extracts
-
-    def serve(self):
-        """The Answer, made within a SERVER span that continues the caller's trace, if the headers have one.
-
-        # Auto-instrumentation: opentelemetry-instrumentation-wsgi wraps the WSGI app; http.server has none to wrap, and
-        no package of its own. There the span also covers the sending of the answer. Here it ends before, so that
-        whoever has the answer can find the span; a client that hangs up is one line on stderr.
-        """
-        if self.path == "/" or self.path.startswith(("/static/", "/traces", "/source/")):
-            return self.answer()  # Auto-instrumentation: OTEL_PYTHON_EXCLUDED_URLS
-        # extract reads what inject, in KitchenClient.exchange of kitchen.py, has written.
-        token = context.attach(propagate.extract(self.headers, context.get_current(), kitchen.HeaderGetter()))
+    def dispatch(self):
+        """Return the answer of the endpoint, or the one that a refusal or a mistake leads to."""
         try:
-            method = self.command if self.command in kitchen.KNOWN_METHODS else "HTTP"  # HTTP spans, Name
-            name = f"{method} {self.route}" if self.route else method
-            span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=self.server_attributes())
-            with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-                answer = self.answer()
-                describe_answer(span, answer)
-        finally:
-            context.detach(token)  # this thread's next request is another trace
-        return answer
-
-    def server_attributes(self):
-        """What is known before the work begins, and so can guide a sampler (HTTP spans, HTTP server span)."""
-        is_known = self.command in kitchen.KNOWN_METHODS
-        host, port = host_and_port(self.authority) or (None, None)
-        attributes = {
-            "http.request.method": self.command if is_known else "_OTHER", "http.route": self.route,
-            "http.request.method_original": None if is_known else self.command, "url.scheme": "http",
-            "url.path": self.path, "url.query": kitchen.redact(self.query) or None, "server.address": host,
-            "server.port": port, "client.address": self.client_address[0],
-            "network.peer.address": self.client_address[0], "network.peer.port": self.client_address[1],
-            "network.protocol.version": self.request_version.removeprefix("HTTP/"),
-            "user_agent.original": self.headers.get("User-Agent"),
-            **kitchen.wire_attributes(self.headers.items()),
-            **(kitchen.order_attributes() if self.path.startswith("/kitchen/") else {}),
-        }
-        return {name: value for name, value in attributes.items() if value is not None}
-
-    def answer(self):
-        """The Answer to this request: the endpoint's, a refusal, or 500."""
-        try:
-            self.check()
-            method, endpoint, holds = ROUTES[self.route]
-            self.fields = self.json() if method == "POST" else {}
-            self.deadline = time.monotonic() + KITCHEN_SECONDS
-            with self.server.desk(self) if self.route in DESKS else contextlib.nullcontext():
-                return endpoint(self, getattr(self.server, holds))
+            self.check_host()
+            method, endpoint = self.check_route()
+            self.fields = self.read_fields() if method == "POST" else {}
+            return endpoint(self, self.server)
         except Refusal as refusal:
-            return in_json({"error": str(refusal)}, refusal.status, refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
         except Exception as error:
-            self.server.handle_error(self.request, self.client_address)  # prints it
-            return in_json({"error": "The shop made a mistake: look at its terminal."}, 500, error=error)
+            traceback.print_exc()
+            sentence = "The shop made a mistake: look at its terminal."
+            return json_answer({"error": sentence}, 500, error=error)
 
-    def check(self):
-        """What every endpoint asks of a request: a host, a path, a method, and an origin that is this server."""
-        hosts = self.headers.get_all("Host", [])
-        if len(hosts) > 1 or (hosts or self.request_version != "HTTP/1.0") and not host_and_port(self.authority):
-            raise Refusal(400, "Send one Host header, with the name and port of this server.")  # RFC 9112 3.2
+    def check_host(self):
+        """Raise Refusal(400) unless there is one Host (RFC 9112 3.2), and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.hosts:
+            return
+        names = [parse_authority(text) for text in [*self.hosts, self.authority]]
+        if len(self.hosts) != 1 or None in names:
+            raise Refusal(400, "Send one Host header, with the name and port of this server.")
+        # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
+        # read this server's answers in a browser. Its requests have its name as their Host.
+        if self.server.is_local and not all(is_loopback(host) for host, port in names):
+            raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
+
+    def check_route(self):
+        """Return the method and the endpoint. Raise Refusal(403, 404 or 405)."""
         if self.route is None:
             raise Refusal(404, f"There is nothing at this path: try {', '.join(ROUTES)}.")
-        method = ROUTES[self.route][0]
-        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        method, endpoint = ROUTES[self.route]
+        allowed = ["GET", "HEAD"] if method == "GET" else [method]
         if self.command not in allowed:
-            raise Refusal(405, f"Use {' or '.join(allowed)} here.", {"Allow": ", ".join(allowed)})
-        if method == "POST" and self.headers.get("Origin", f"http://{self.authority}") != f"http://{self.authority}":
-            raise Refusal(403, "Order from the shop's own page: this request came from another site's.")
+            headers = {"Allow": ", ".join(allowed)}
+            raise Refusal(405, f"Use {' or '.join(allowed)} here.", headers)
+        own_origin = f"http://{self.authority}"
+        if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
+            raise Refusal(403, "Order from the shop's own page: this request is another site's.")
+        return method, endpoint
 
-    def json(self):
-        """The fields of the body, which is a JSON object whatever its Content-Type says."""
+    def read_fields(self):
+        """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
         try:
-            fields = read_json(self.body().decode())
+            fields = kitchen.read_json(self.read_body())
         except (ValueError, RecursionError):
             raise Refusal(400, "The body is not JSON: send an object, in UTF-8.") from None
         if not isinstance(fields, dict):
             raise Refusal(400, "The body must be a JSON object.")
         return fields
 
-    def body(self):
-        """The body, as long as Content-Length says it is (RFC 9112 6.2)."""
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or not lengths:
-            raise Refusal(411, "Send a body with its Content-Length, not in chunks.")
-        if len(lengths) > 1 or not re.fullmatch("[0-9]+", lengths[0]):
-            raise Refusal(400, "Content-Length must be one whole number.")
-        if len(lengths[0]) > 9 or int(lengths[0]) > MAX_BODY:
+    def read_body(self):
+        if "Transfer-Encoding" in self.headers or not self.length:
+            raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
+        if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
-            data = self.rfile.read(int(lengths[0]))
+            body = self.rfile.read(int(self.length))
         except OSError:
-            raise Refusal(408, "The body stopped halfway: send all of it.") from None
-        if len(data) < int(lengths[0]):
+            raise Refusal(408, "The body has not come to its end: send all of it.") from None
+        if len(body) < int(self.length):
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
-        self.unread = False
-        return data
+        self.has_unread_body = False
+        return body
 
-    def write(self, answer):
-        """Send an answer in one piece: two small sends meet Nagle's algorithm and the delayed ACK, 40 ms."""
-        headers = {"Date": self.date_time_string(), **answer.headers, "Content-Length": len(answer.body),
-                   **({"Connection": "close"} if self.close_connection else {})}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n{head}\r\n"
-        try:
-            self.wfile.write(head.encode("latin-1") + (b"" if self.command == "HEAD" else answer.body))
-        except OSError as error:
-            self.log_message("hung up before its answer, %d (%s)", answer.status, type(error).__name__)
+    def send(self, answer):
+        """Send an answer, in one piece: two small ones would wait for each other's acknowledgement.
 
+        Raise OSError if the client has reset the connection. If it has closed it in order, nothing
+        can be noticed here.
+        """
+        if self.has_unread_body or self.server.is_closing:
+            self.close_connection = True
+        headers = {
+            "Date": self.date_time_string(),
+            **answer.headers,
+            "Content-Length": len(answer.body),
+        }
+        if self.close_connection:
+            headers["Connection"] = "close"
+        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        body = b"" if self.command == "HEAD" else answer.body
+        self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
 
-def host_and_port(authority):
-    """("127.0.0.1", 8082) of "127.0.0.1:8082"; port 80 if it has none, None if it is no authority at all."""
-    match = HOST.fullmatch(authority)
-    return (match[1].strip("[]"), int(match[2] or 80)) if match and int(match[2] or 80) < 65_536 else None
+    def send_error(self, code, message=None, explain=None):
+        """Refuse what cannot be read, and close. http.server calls this, and parse_request."""
+        self.has_unread_body = True
+        self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
 
-
-def describe_answer(span, answer):
-    """HTTP spans, Status: to a server only 5xx is an error; a 4xx is the client's."""
-    span.set_attribute("http.response.status_code", answer.status)
-    if answer.status >= 500:
-        span.set_attribute("error.type", kitchen.type_name(answer.error) if answer.error else str(answer.status))
-        span.set_status(StatusCode.ERROR, answer.error and str(answer.error))  # the code says it all but for a bug
-        if answer.error:
-            kitchen.record_once(span, answer.error)
-    ids = span.get_span_context()
-    if ids.is_valid:  # tells the client its trace (W3C Trace Context, editor's draft, Server Timing Metric Format)
-        trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
-        answer.headers["Server-Timing"] = f'trace;desc="00-{trace_id}-{span_id}-{ids.trace_flags:02x}"'
+    def log_error(self, *arguments):
+        """Say nothing: http.server would tell of each idle connection that it ends."""
 
 
-# The server, and main
+def parse_authority(text):
+    """Return ("127.0.0.1", 8082) for "127.0.0.1:8082", with port 80 if there is none; or None."""
+    match = AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    port = int(match["port"] or 80)
+    return (match["host"].strip("[]"), port) if port < 65_536 else None
 
-KITCHEN_SECONDS = 10  # how long one order or status check may wait for the desk and the kitchen in all
-DESKS = {"/order": 1, "/status": 512}  # how many are served at once: threads that all want the interpreter slow it
+
+def is_loopback(host):
+    """Tell whether a host can only be reached from this machine."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each connection, and the one thing each endpoint holds: client, kitchen, or static.
+    """The shop: a thread for each connection, and what the endpoints need.
 
-    A pool of threads would not do: the shop calls itself, and an order could wait for a thread that waits for it.
+    A limited number of threads would not do. The shop calls itself, so an order could wait for a
+    thread that is waiting for that order.
     """
 
-    request_queue_size = 1024  # with the default of 5, bursts of connections wait for seconds
-    daemon_threads = False  # so that server_close waits for the answers, and the spans, of requests under way
+    request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
+    daemon_threads = False  # so that server_close waits for answers that are being sent
 
     def __init__(self, arguments, store):
+        host = arguments.host
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = "http://{}:{}".format(*self.server_address).replace("//0.0.0.0", "//127.0.0.1")
-        self.kitchen, self.client = Kitchen(arguments.fry_seconds), KitchenClient(arguments.kitchen or self.url)
-        self.static, self.store, self.sources = STATIC, store, SOURCES
-        self.connections, self.closing = set(), False
-        self.desks = {route: threading.Semaphore(places) for route, places in DESKS.items()}
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_address[1]}"
+        self.is_local = is_loopback(arguments.host)
+        self.store = store
+        self.kitchen = Kitchen(arguments.fry_seconds)
+        self.client = KitchenClient(arguments.kitchen or self.url)
+        self.order_spans = {}  # order id: the SpanContext of its "order" span; the oldest first
+        self.order_lock = threading.Lock()
+        self.connections = set()
+        self.is_closing = False
+
+    @contextlib.contextmanager
+    def one_at_a_time(self):
+        """Let one order or status check in, and yield its deadline, a time.monotonic().
+
+        With more, their threads only contend for the interpreter, and all are slower. Raise
+        Refusal(503) if it was not let in by the deadline, or if the shop is closing.
+        """
+        deadline = time.monotonic() + KITCHEN_SECONDS
+        if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+            raise Refusal(503, "Too many orders at once: try again later.", {"Retry-After": "10"})
+        try:
+            if self.is_closing:
+                sentence = "The shop is closing: order again when it is open."
+                raise Refusal(503, sentence, {"Retry-After": "10"})
+            yield deadline
+        finally:
+            self.order_lock.release()
+
+    def remember(self, order_id, span):
+        """Keep the span of an order for the links of its status checks."""
+        # one_at_a_time lets no two threads change this dict at once.
+        self.order_spans[order_id] = span.get_span_context()
+        if len(self.order_spans) > kitchen.MAX_REMEMBERED:
+            del self.order_spans[next(iter(self.order_spans))]
 
     def process_request(self, request, client_address):
         self.connections.add(request)
         super().process_request(request, client_address)
 
+    def process_request_thread(self, request, client_address):
+        threading.current_thread().name = f"connection from port {client_address[1]}"
+        super().process_request_thread(request, client_address)
+
     def shutdown_request(self, request):
-        """RFC 9112 9.6: to close with bytes unread would reset the connection, and lose the answer with it."""
-        until = time.monotonic() + 1
+        """Close a connection in order: first our side, and then the client's.
+
+        RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
+        """
+        end = time.monotonic() + 1
         with contextlib.suppress(OSError):
             request.shutdown(socket.SHUT_WR)
             request.settimeout(1)
-            while request.recv(65_536) and time.monotonic() < until:
+            while request.recv(65_536) and time.monotonic() < end:
                 pass
         self.connections.discard(request)
         super().shutdown_request(request)
 
-    @contextlib.contextmanager
-    def desk(self, request):
-        """A place at the desk for an order or a status check, within its deadline, and none once the shop closes."""
-        desk, later = self.desks[request.route], {"Retry-After": "10"}
-        if not desk.acquire(timeout=max(0, request.deadline - time.monotonic())):
-            raise Refusal(503, "Too many orders at once: try again later.", later)
-        try:
-            if self.closing:
-                raise Refusal(503, "The shop is closing: order again when it is open.", later)
-            yield
-        finally:
-            desk.release()
+    def handle_error(self, request, client_address):
+        """Print an unforeseen exception. A connection that breaks between requests is not one."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def close(self):
-        """Let nobody new to the desks, answer those who are there (they still call this server), then close all."""
-        self.closing, until = True, time.monotonic() + KITCHEN_SECONDS
-        for route, places in DESKS.items():
-            for _ in range(places):
-                self.desks[route].acquire(timeout=max(0, until - time.monotonic()))
-            self.desks[route].release(places)
+        """Refuse new orders, finish the one in progress, then close."""
+        self.is_closing = True
+        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+            self.order_lock.release()
         self.shutdown()
-        for connection in list(self.connections):
+        for connection in self.connections.copy():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # an idle one ends here; another can still be answered
+                connection.shutdown(socket.SHUT_RD)  # ends it, unless an answer is still to be sent
         self.server_close()
+        self.client.close()
         self.kitchen.close()
 
 
-def kitchen_url(text):
-    parts = urlsplit(text)
-    if parts.scheme != "http" or not host_and_port(parts.netloc.rpartition("@")[2]) or parts.path.strip("/"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
-    return text
+def print_line(sentence):
+    """Print a line on stderr, if it can be written."""
+    with contextlib.suppress(OSError):
+        print(f"microdonuts: {sentence}", file=sys.stderr, flush=True)
 
 
-def stop(sentence):
-    print(f"microdonuts: {sentence}", file=sys.stderr)
+def exit_with(sentence):
+    print_line(sentence)
     raise SystemExit(2)
 
 
+def kitchen_url(text):
+    """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
+    if "@" in text:
+        raise argparse.ArgumentTypeError("give the URL without a user name and a password")
+    match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
+    if not match or not parse_authority(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a URL such as http://127.0.0.1:8083")
+    return f"http://{match[1]}"
+
+
 def read_arguments():
-    parser = argparse.ArgumentParser(description="A donut shop to learn context propagation from.")
-    parser.error = stop
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)")
-    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)")
-    parser.add_argument("--fry-seconds", type=float, default=FRY_SECONDS, metavar="SECONDS",
-                        help="how long one donut takes (%(default)s)")
+    parser = argparse.ArgumentParser(description="A donut shop that shows context propagation.")
+    parser.error = exit_with
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (%(default)s). While it is a loopback address, requests for "
+        "other hosts are refused; with 0.0.0.0 or a name, every Host is taken",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)"
+    )
+    parser.add_argument(
+        "--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)"
+    )
+    parser.add_argument(
+        "--fry-seconds",
+        type=float,
+        default=kitchen.FRY_SECONDS,
+        metavar="SECONDS",
+        help="how long one donut takes, from 0 to 5 (%(default)s)",
+    )
     arguments = parser.parse_args()
-    if 0 <= arguments.fry_seconds < 1_000_000:
-        return arguments
-    stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
+    if not 0 <= arguments.fry_seconds <= 5:  # closing the shop waits for one donut
+        exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
+    return arguments
 
 
 def main():
+    gc.set_threshold(50_000)  # spans and donuts are kept; with the default they are searched often
     arguments = read_arguments()
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
+    is_closing = False
+
+    def close(number, frame):
+        nonlocal is_closing
+        is_closing = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, close)
+    signal.signal(signal.SIGTERM, close)
+    store = SpanStore()
     try:
-        # BLOCK 5: tracing begins
-        store = SpanStore()
         provider = set_up_tracing(store)
         server = Server(arguments, store)
     except (OSError, OverflowError) as error:
-        stop(f"cannot listen on {arguments.host} port {arguments.port} ({error}): choose another --host or --port")
+        where = f"{arguments.host} port {arguments.port}"
+        exit_with(f"cannot listen on {where} ({error}): choose another --host or --port")
     except ValueError as error:
-        stop(f"a setting cannot be used: {error}")
-    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
-    print(f"MicroDonuts is open: {server.url}/ (Ctrl-C closes it)", file=sys.stderr)
-    signal.sigwait(signals)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # a second one ends the program at once
+        exit_with(f"a setting cannot be used: {error}")
+    accepting = threading.Thread(target=server.serve_forever, args=(0.1,), name="accepting")
+    accepting.start()
+    print_line(f"open at {server.url}/ (Ctrl-C closes)")
+    while not is_closing:
+        time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
     server.close()
-    # BLOCK 6: tracing ends
-    provider.shutdown()  # sends what a BatchSpanProcessor still holds
+    provider.shutdown()  # sends the spans that a BatchSpanProcessor still has
 
 
 if __name__ == "__main__":
