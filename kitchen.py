@@ -328,6 +328,9 @@ class HeaderGetter(Getter):
         return carrier.keys()
 
 
+MAX_MEMBERS = 32  # 3.3.2.1
+
+
 class W3CTraceState(TraceState):
     """The members of a tracestate, the newest first.
 
@@ -336,23 +339,24 @@ class W3CTraceState(TraceState):
     """
 
     def __init__(self, entries=None):
-        self.members = dict(entries or [])
+        """Take the well-formed (key, value) pairs, or none at all if there are too many."""
+        self.members = {}
+        if entries is None or len(entries) > MAX_MEMBERS:
+            return
+        for key, value in entries:
+            if TRACESTATE_MEMBER.fullmatch(f"{key}={value}"):
+                # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
+                self.members.setdefault(key, value)
 
     @classmethod
     def from_header(cls, header_list):
-        """Return the members of all tracestate lines, or none at all if they break a rule."""
+        """Return the members of all tracestate lines, or none at all if one is malformed."""
         texts = [text.strip(" \t") for text in ",".join(header_list).split(",")]
-        texts = [text for text in texts if text]  # 3.3.2: empty members are allowed
-        if len(texts) > MAX_MEMBERS:
-            return cls()
-        members = {}
-        for text in texts:
-            match = TRACESTATE_MEMBER.fullmatch(text)
-            if match is None:
-                return cls()  # 3.3.2.2: a malformed member
-            # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
-            members.setdefault(match["key"], match["value"])
-        return cls(members.items())
+        # 3.3.2: empty members are allowed.
+        matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
+        if None in matches:
+            return cls()  # 3.3.2.2
+        return cls([match.group("key", "value") for match in matches])
 
     def to_header(self):
         return ",".join(f"{key}={value}" for key, value in self.members.items())
@@ -383,18 +387,13 @@ class W3CTraceState(TraceState):
 
     def update(self, key, value):
         """Return a copy in which a member is new or changed, and so the first (3.3.3)."""
-        others = [entry for entry in self.members.items() if entry[0] != key]
-        is_valid = TRACESTATE_MEMBER.fullmatch(f"{key}={value}")
-        if not is_valid or len(others) >= MAX_MEMBERS:
-            return self
-        return W3CTraceState([(key, value), *others])
+        changed = W3CTraceState([(key, value), *self.delete(key).items()])
+        return changed if key in changed else self  # it is malformed, or one too many
 
     def delete(self, key):
         """Return a copy without a member."""
         return W3CTraceState([entry for entry in self.members.items() if entry[0] != key])
 
-
-MAX_MEMBERS = 32  # 3.3.2.1
 
 ###############################################################################
 # BLOCK 10: the kitchen

@@ -58,7 +58,7 @@ from urllib.parse import parse_qs
 # processes will not find it either. set_up_tracing, in BLOCK 4, does what it says.
 OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
-from opentelemetry import baggage, propagate, trace
+from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -81,12 +81,13 @@ def trace_request(request):
 
     `request` is the Handler of BLOCK 6. It has read the head of the request, and no body yet.
     """
-    # Read the context that the caller has written into the headers. KitchenClient.exchange, in
-    # kitchen.py, writes it with propagate.inject; a browser writes none.
-    caller_context = propagate.extract(request.headers, getter=HeaderGetter())
-    # Make it the current context, because start_span looks there for the parent of the new span.
-    # Afterwards use_context restores the previous one: this thread may get another request from the
-    # same connection, which must not become a part of this trace.
+    # Read what the caller has written into the headers, and add it to the current context, which is
+    # empty between two requests. KitchenClient.exchange, in kitchen.py, writes it with
+    # propagate.inject. A browser writes nothing.
+    caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
+    # Make the result the current context, because start_span looks there for a parent. Afterwards,
+    # use_context restores the empty one. Otherwise the next request on this connection, which this
+    # thread will answer, would become a part of this trace.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
