@@ -61,8 +61,11 @@ def use_span(span):
 
     An exception that leaves the block is noted on the span, and then goes on to the caller.
     """
-    # use_span of the API does most of it. It could note the exception, too, but would then write it
-    # on each of the spans around it, and take every Refusal (BLOCK 8) for an error.
+    # use_span of the API makes the span current, and ends it. It could record the exception as
+    # well, but then an exception that leaves three spans would be recorded on all three of them,
+    # and a Refusal (BLOCK 8) would always be an error. So that is switched off, and note_failure
+    # decides: it passes over the Refusals for which the caller is to blame, and what is recorded
+    # already.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -92,7 +95,7 @@ class KitchenClient:
     """Calls the kitchen at `url`, which has the form "http://host:port".
 
     A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
-    503 if it is full, and 504 if it has not answered by the deadline, a time.monotonic().
+    503 if it is full, and 504 if it has not answered by the deadline, a value of time.monotonic().
     """
 
     def __init__(self, url):
@@ -100,7 +103,7 @@ class KitchenClient:
         parts = urllib.parse.urlsplit(url)
         self.host = parts.hostname
         self.port = parts.port or 80
-        self.connection = KeptConnection()  # BLOCK 13: one connection, which each call uses again
+        self.connection = KeptConnection()  # one connection for all calls (BLOCK 13)
         # An opener with only this handler knows no proxies and follows no redirects. A redirect
         # would send our headers to another host.
         self.opener = urllib.request.OpenerDirector()
@@ -115,19 +118,21 @@ class KitchenClient:
             "server.port": self.port,
         }
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-        with use_span(span):
+        with use_span(span):  # makes it the current span, and ends it after the block
             # Write the current context into the headers. This has to happen inside the CLIENT span,
             # because the current span becomes the parent of the kitchen's SERVER span. The other
             # half is propagate.extract, in trace_request of microdonuts.py.
             propagate.inject(request.headers)
             span.set_attributes(header_attributes(request.headers))
-            response = self.opener.open(request, timeout=deadline - time.monotonic())
+            self.connection.deadline = deadline
+            response = self.opener.open(request)
             describe_response(span, response)
             body = self.connection.read_body(response)
-            return response, body
-        # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its
-        # span ends when open returns, before the body has been read, and it has no server.address,
-        # server.port or network.peer.address.
+        return response, body
+
+    # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span
+    # ends when open returns, before the body has been read, and it has no server.address,
+    # server.port or network.peer.address.
 
     def call(self, method, path, deadline, body=None):
         """Make one request, and return the status and the body of the answer."""
@@ -139,9 +144,9 @@ class KitchenClient:
             self.close()
             sentence = f"The kitchen at {self.url} took too long: check that it is running."
             raise Refusal(504, sentence) from error
-        # OSError: no connection, or a broken one. HTTPException: an answer that is cut short, or
-        # that is not HTTP. UnicodeError: a host name that cannot exist.
         except (OSError, HTTPException, UnicodeError) as error:
+            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
+            # or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.close()
             reason = type(error).__name__
             sentence = (
@@ -188,7 +193,7 @@ class KitchenClient:
 
 
 def describe_response(span, response):
-    """Write on a CLIENT span what the status line of a response says (HTTP spans, HTTP client)."""
+    """Write on a CLIENT span what the status line says ("HTTP spans", HTTP client span)."""
     version = f"{response.version // 10}.{response.version % 10}"
     attributes = {"http.response.status_code": response.status, "network.protocol.version": version}
     span.set_attributes(attributes)
@@ -289,7 +294,7 @@ class W3CTraceContext(TextMapPropagator):
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["parent_id"], 16),
             is_remote=True,
-            # 3.2.2.5.3: the bits whose meaning we do not know are not passed on.
+            # 3.2.2.5.3: bits other than sampled and random are not passed on.
             trace_flags=TraceFlags(int(match["flags"], 16) & 0b11),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate") or []),
         )
@@ -297,16 +302,16 @@ class W3CTraceContext(TextMapPropagator):
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span into the headers."""
-        sender = trace.get_current_span(context).get_span_context()
-        if not sender.is_valid:
+        current = trace.get_current_span(context).get_span_context()
+        if not current.is_valid:
             return
-        trace_id = f"{sender.trace_id:032x}"
-        span_id = f"{sender.span_id:016x}"
-        flags = f"{sender.trace_flags:02x}"
+        trace_id = f"{current.trace_id:032x}"
+        span_id = f"{current.span_id:016x}"
+        flags = f"{current.trace_flags:02x}"
         # 3.2.4: whatever version was received, 00 is the one that this program can write.
         setter.set(carrier, "traceparent", f"00-{trace_id}-{span_id}-{flags}")
-        if sender.trace_state:  # 3.3.2: an empty tracestate is not sent
-            setter.set(carrier, "tracestate", sender.trace_state.to_header())
+        if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
+            setter.set(carrier, "tracestate", current.trace_state.to_header())
 
     # Auto-instrumentation: every package calls propagate.extract and propagate.inject as we do. By
     # default these use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
@@ -320,9 +325,11 @@ class HeaderGetter(Getter):
 
     def get(self, carrier, key):
         lines = carrier.get_all(key)
-        if lines is None or key == "traceparent":
-            return lines  # a traceparent must not be repeated, so extract has to see all lines
-        return [",".join(lines)]  # RFC 9110 5.3: other repeated headers are one list
+        if lines is None:
+            return None  # there is no such header
+        if key == "traceparent":
+            return lines  # it must not be repeated, so extract has to see whether it is
+        return [",".join(lines)]  # RFC 9110 5.3: any other header that is repeated is one list
 
     def keys(self, carrier):
         return carrier.keys()
@@ -334,8 +341,8 @@ MAX_MEMBERS = 32  # 3.3.2.1
 class W3CTraceState(TraceState):
     """The members of a tracestate, the newest first.
 
-    TraceState of the API does not accept the keys that are new in Level 2, such as "1a". It
-    discards the whole tracestate for one of them, so its storage is replaced here.
+    TraceState of the API does not know the keys that are new in Level 2, such as "1a", and discards
+    a tracestate that has one. This class therefore keeps the members in a dict of its own.
     """
 
     def __init__(self, entries=None):
@@ -400,8 +407,8 @@ class W3CTraceState(TraceState):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # for one donut, so the "fry" spans of an order look like a staircase
-RECEIVED_SECONDS = 0.4  # the part of FRY_SECONDS in which a donut is in the fryer's hands
+FRY_SECONDS = 1.4  # for one donut after the other: in a trace, "fry" spans look like a staircase
+RECEIVED_SECONDS = 0.4  # how much of that a donut is "received" before it is "cooking"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
@@ -418,14 +425,14 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered; the oldest of them, which
-    are ready, are forgotten first.
+    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered, and beyond that the
+    oldest are forgotten, which are always ready.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes the next three holds the lock. It is one that its holder can take
-        # again, because add_donuts calls forget.
+        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
+        # because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -446,9 +453,9 @@ class Kitchen:
             if self.is_closing:
                 return
             try:
-                # This thread was started at boot, so no request is current in it. Until "fry"
-                # starts, the current span is the SERVER span of the request, which has ended: it
-                # can be a parent, but takes no more attributes.
+                # This thread was started at boot, so no request is current in it. In order_context,
+                # the SERVER span of the donut's request is current, and becomes the parent of "fry"
+                # even though it may have ended by now. The baggage is there, too.
                 with use_context(order_context):
                     attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
                     with use_span(tracer.start_span("fry", attributes=attributes)):
@@ -457,17 +464,17 @@ class Kitchen:
                 # The span has the exception by now. Forget the donut, and fry the next one.
                 traceback.print_exc()
                 self.forget(donut)
-        # "fry" is a child of the request, so that it is in the trace of its order, where a reader
-        # looks for it. A span with a link to the request would also be right, because the request
-        # does not wait for it. Between two services, a message queue has PRODUCER and CONSUMER
-        # spans for the two sides.
-        #
-        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
-        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
+
+    # "fry" is a child of the request, so that it is in the trace of its order, where a reader looks
+    # for it. A span with a link would also be right, because the request does not wait for it.
+    # Between two services, the spans on both sides of a queue are called PRODUCER and CONSUMER.
+    #
+    # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
+    # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        donut.status = "received"  # No lock is needed, because only this thread sets a status.
+        donut.status = "received"  # without the lock, because only this thread sets a status
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
         donut.status = "cooking"
         pause(donut.ready_at - time.monotonic())
@@ -482,7 +489,8 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
             for _ in range(quantity):
-                self.last_ready_at = max(self.last_ready_at, time.monotonic()) + self.fry_seconds
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
+                self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)
                 self.orders.setdefault(order_id, []).append(donut)
@@ -813,25 +821,26 @@ MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which 
 class KeptConnection(urllib.request.HTTPHandler):
     """Makes urllib use one connection again and again; its own handler closes it after an answer.
 
-    Only one thread at a time may use it.
+    Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
 
     def __init__(self):
         super().__init__()
         self.connection = None
         self.idle_since = 0.0
+        self.deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""
-        deadline = time.monotonic() + request.timeout
         if not self.is_usable():
             self.close()
-            self.connection = HTTPConnection(request.host, timeout=max(0.001, request.timeout))
+            timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
+            self.connection = HTTPConnection(request.host, timeout=timeout)
             self.connection.connect()
             # detach leaves the first socket object without its file descriptor, which only one of
             # the two objects may close.
             self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.begin(deadline)
+        self.connection.sock.begin(self.deadline)
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         address, port = self.connection.sock.getpeername()[:2]

@@ -67,7 +67,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 import kitchen
-from kitchen import ORDER_ID, HeaderGetter, Kitchen, KitchenClient, Refusal, use_context, use_span
+from kitchen import ORDER_ID, HeaderGetter, Kitchen, KitchenClient, Refusal
+from kitchen import note_failure, use_context, use_span
 
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
@@ -95,7 +96,7 @@ def trace_request(request):
         with use_span(span):
             answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
-            if span.get_span_context().is_valid:
+            if span.get_span_context().is_valid:  # not if OTEL_SDK_DISABLED is true
                 answer.headers["Server-Timing"] = server_timing(span)
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
@@ -105,7 +106,7 @@ def trace_request(request):
 def server_attributes(request):
     """Return what is known before the work begins. A sampler sees these attributes, and no others.
 
-    The names are those of HTTP spans, HTTP server; of the Attribute registry; and our own.
+    The names are those of "HTTP spans", HTTP server span, and of the "Attribute registry".
     """
     host, port = parse_authority(request.authority) or (None, None)
     client_address, client_port = request.client_address[:2]
@@ -136,15 +137,15 @@ def server_attributes(request):
 
 
 def describe_answer(span, answer):
-    """Write on a SERVER span what its answer is (HTTP spans, Status)."""
+    """Write on a SERVER span what it was answered ("HTTP spans", Status)."""
     span.set_attribute("http.response.status_code", answer.status)
     if answer.status < 500:
         return  # To a server a 4xx is not an error, because the mistake is the client's.
-    if answer.error is None:  # a Refusal
+    if answer.error:
+        note_failure(span, answer.error)
+    else:  # a Refusal, of which the status says enough
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
-    else:
-        kitchen.note_failure(span, answer.error)
 
 
 def server_timing(span):
@@ -157,57 +158,59 @@ def server_timing(span):
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, whose `fields` are those of its JSON body, and the shop, which is the
-# Server of BLOCK 6. It returns an Answer, or raises a Refusal, which becomes an answer.
+# An endpoint takes a request, with the fields of its JSON body, and the shop, which is the Server
+# of BLOCK 6. It returns an Answer, or raises a Refusal, which is turned into an answer.
 
 
 def order(request, shop):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Make one call to the kitchen for each donut. Answer with the new order as describe_order does.
+    Call the kitchen once for each donut, and answer with the new order (see describe_order).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
-    with shop.one_at_a_time() as deadline:
-        # The kitchen is told the order id in each call. As baggage, the id goes further without
-        # being handed on: to the fryer, and to any service behind the kitchen.
+    with shop.one_at_a_time() as deadline:  # waits for its turn
+        # Each call tells the kitchen the order id. As baggage it travels on by itself: to the span
+        # of the fryer, and to every service that the kitchen might call.
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
             with use_span(tracer.start_span("order", attributes=attributes)) as span:
-                shop.remember(order_id, span)
+                shop.remember(order_id, span.get_span_context())
                 donuts = place_order(shop.client, order_id, flavors, deadline)
                 return json_answer(describe_order(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
-    """Have each donut fried, and return them all. Raise Refusal(502, 503 or 504) if a call fails.
+    """Have each donut fried, and return all donuts of the order.
 
-    The donuts that were taken before are fried, so the sentence of the Refusal tells how many.
+    Raise Refusal(502, 503 or 504) if a call fails. The kitchen fries what it accepted before that,
+    so the sentence says how many donuts that is.
     """
-    taken = 0
+    accepted = 0
     try:
         for flavor in flavors:
             client.add_donut(order_id, flavor, deadline)
-            taken += 1
+            accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
-            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
-        return donuts
+            raise Refusal(502, "The kitchen has forgotten them: look at its terminal.")
     except Refusal as refusal:
-        sentence = f"Order {order_id} failed with {taken} of {len(flavors)} donuts taken. {refusal}"
+        counts = f"{accepted} of {len(flavors)} donuts accepted"
+        sentence = f"Order {order_id} failed with {counts}. {refusal}"
         raise Refusal(refusal.status, sentence, refusal.headers) from refusal
+    return donuts
 
 
 def order_status(request, shop):
     """POST /status {"order_id": "..."}
 
-    Answer with the order as describe_order does, or with 404 if the kitchen does not know it.
+    Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    # A browser sends no traceparent, so each status check is a trace of its own. A link leads from
-    # there back to the span of the order, which is the reason for the check but not its parent.
-    span_context = shop.order_spans.get(order_id)
-    links = [trace.Link(span_context)] if span_context else []
+    # The page sends no traceparent, so each of its status checks is a trace of its own. A link
+    # leads back to the span of the order, which is the reason for the check but not its parent.
+    order_span = shop.order_spans.get(order_id)
+    links = [trace.Link(order_span)] if order_span else []
     attributes = {ORDER_ID: order_id}
     with shop.one_at_a_time() as deadline:
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
@@ -221,10 +224,10 @@ def order_status(request, shop):
 def add_donuts(request, shop):
     """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
 
-    Answer with the order id, and with how many donuts of the order the kitchen now has.
+    Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut({"quantity": 1, **request.fields})
+    flavor, quantity = parse_donut({"quantity": 1, **request.fields})  # 1 if there is none
     count = shop.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
@@ -573,8 +576,8 @@ def fetch_spans(url, trace_id, known_spans):
     """Return the JSON of the spans that another process has, and that are not known here."""
     known_ids = [f"0x{trace.format_span_id(span.context.span_id)}" for span in known_spans]
     request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
-    request.timeout = 2
     with contextlib.closing(kitchen.KeptConnection()) as connection:
+        connection.deadline = time.monotonic() + 2
         response = connection.http_open(request)
         answer = kitchen.read_json(connection.read_body(response))
     if response.status == 404:
@@ -866,10 +869,9 @@ class Server(ThreadingHTTPServer):
         finally:
             self.order_lock.release()
 
-    def remember(self, order_id, span):
-        """Keep the span of an order for the links of its status checks."""
-        # one_at_a_time lets no two threads change this dict at once.
-        self.order_spans[order_id] = span.get_span_context()
+    def remember(self, order_id, span_context):
+        """Keep the span of an order for the links of its status checks; forget the oldest."""
+        self.order_spans[order_id] = span_context  # one_at_a_time lets in no second thread
         if len(self.order_spans) > kitchen.MAX_REMEMBERED:
             del self.order_spans[next(iter(self.order_spans))]
 
