@@ -115,8 +115,7 @@ def summary(order_id, donuts):
         raise Refusal(404, "The kitchen knows no such order: check the order_id, or order again.")
     state = min((donut["status"] for donut in donuts), key=STATES.index)
     seconds = 0 if state == "ready" else math.ceil(max(donut["ready_in"] for donut in donuts))
-    shown = [{name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts]
-    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state, "donuts": shown}
+    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state}
 
 
 # The kitchen endpoints: they hold the kitchen, and nothing of the orders
