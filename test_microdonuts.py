@@ -312,7 +312,7 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
 LINE = re.compile(
     r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +"
     r"(\w+\.py):(\d+) "
-    r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n"
+    r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{6}))\n"
 )
 SIX = {"donuts": [{"flavor": "glazed", "quantity": 4}, {"flavor": "jelly", "quantity": 2}]}
 
