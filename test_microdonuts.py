@@ -4588,13 +4588,13 @@ def terminal_spans(lines):
     for each in lines:
         if plain := PLAIN.fullmatch(each):
             trace_id, span, parent, kind, name = plain.groups()
-            found.append(Seen(span, parent, trace_id[:8], f"   {kind} {name} - -"))
+            found.append(Seen(span, parent, trace_id[:6], f"   {kind} {name} - -"))
         else:
             arrow, kind, what, _, file, line, span, root, parent, digits = LINE.fullmatch(
                 each
             ).groups()
             label = f"{arrow} {kind} {what} {file}:{line}"
-            found.append(Seen(span, parent, digits or root[:8], label))
+            found.append(Seen(span, parent, digits or root[:6], label))
     return found
 
 
