@@ -2983,7 +2983,7 @@ def test_the_page_shows_the_servers_sentence_when_the_kitchen_is_down(chromium, 
     page.order("glazed")
     until(lambda: page.text("#error"))
     assert re.fullmatch(
-        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts accepted. The kitchen at http://127.0.0.1:1 gave "
+        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
         r"no whole answer \(ConnectionRefusedError\): see that it runs.",
         page.text("#error"),
     )
