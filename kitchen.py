@@ -27,7 +27,7 @@ import traceback
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -284,7 +284,7 @@ class W3CTraceContext(TextMapPropagator):
             context = Context()
         lines = getter.get(carrier, "traceparent") or []
         if len(lines) != 1:
-            return context  # 3.2: the header is absent, or nobody can say which of several is right
+            return context  # absent, or repeated, although it is not a list (RFC 9110 5.3)
         match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
         if match is None:
             return context  # 3.2.2: it does not have the form above
@@ -309,8 +309,9 @@ class W3CTraceContext(TextMapPropagator):
         if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
             setter.set(carrier, "tracestate", current.trace_state.to_header())
 
-    # Auto-instrumentation: every package calls propagate.extract and propagate.inject as we do. By
-    # default these use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
+    # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject, too.
+    # By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
+    # opentelemetry-api.
 
 
 def format_traceparent(span_context):
@@ -397,7 +398,7 @@ class W3CTraceState(TraceState):
         return self if key in self.members else self.update(key, value)
 
     def update(self, key, value):
-        """Return a copy in which a member is new or changed, and so the first (3.3.3)."""
+        """Return a copy in which a member is new or changed, and so the first (3.5)."""
         changed = W3CTraceState([(key, value), *self.delete(key).items()])
         return changed if key in changed else self  # it is malformed, or one too many
 
@@ -552,7 +553,8 @@ def is_order_id(value):
 
 ORDER_ID = "microdonuts.order.id"  # the name of an attribute, and of a baggage entry
 
-PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-")  # or their beginning
+B3_HEADERS = ("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
+PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", *B3_HEADERS)
 
 # HTTP spans, notes on url.full and url.query: the values of these keys are replaced.
 SECRET = re.compile(
@@ -582,7 +584,7 @@ def header_attributes(headers):
     """
     attributes = {}
     for name, value in headers.items():
-        if name.lower().startswith(PROPAGATION_HEADERS):
+        if name.lower() in PROPAGATION_HEADERS:
             attribute = f"http.request.header.{name.lower()}"
             attributes.setdefault(attribute, []).append(value.strip(" \t"))
     return attributes
@@ -637,8 +639,8 @@ def type_name(error):
 # baggage: userId=Am%C3%A9lie;trusted, serverNode=DF%2028
 #
 # The header has two members. The first has the value "Amélie", and a property, "trusted", which the
-# API's baggage cannot hold. The rules are those of W3C Baggage (commit 9af80f4), HTTP Header
-# Format.
+# API's baggage cannot hold. The rules are those of W3C Baggage (commit 9af80f4), Baggage
+# HTTP Header Format.
 
 BAGGAGE_PAIR = re.compile(
     r"""
@@ -702,8 +704,8 @@ class W3CBaggage(TextMapPropagator):
             setter.set(carrier, "baggage", header.removesuffix(","))
 
     # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+", which
-    # W3C Baggage reads as a plus sign, takes properties for a part of the value, and logs a
-    # malformed header as it came.
+    # W3C Baggage reads as a plus sign, takes properties for a part of the value, keeps only the
+    # last of repeated members, and logs a malformed member as it came.
 
 
 # Zipkin's B3, the format of the first walkthrough: one header, or several.
@@ -743,6 +745,7 @@ class B3(TextMapPropagator):
         """Return `context` with the sender's span, or with its sampling decision alone."""
         if context is None:
             context = Context()
+        parent = trace.get_current_span(context).get_span_context()
         trace_id, span_id, state = self.read(carrier, getter)
         if B3_TRACE_ID.fullmatch(trace_id) and B3_SPAN_ID.fullmatch(span_id):
             trace_id = int(trace_id, 16)
@@ -753,15 +756,20 @@ class B3(TextMapPropagator):
             # Accept ("1"), deny ("0") and debug ("d") can be sent alone. A ParentBased sampler asks
             # the parent, so the decision needs one: a span that another propagator has read before
             # this one, or one that we invent.
-            parent = trace.get_current_span(context).get_span_context()
             trace_id = parent.trace_id or int.from_bytes(os.urandom(16))
             span_id = parent.span_id or int.from_bytes(os.urandom(8))
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
         # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
         # is taken for "accept", and our own sampler is not asked.
-        flags = TraceFlags(TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED)
-        sender = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        flags = TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED
+        trace_state = None
+        if parent.trace_id == trace_id:
+            # What B3 cannot express is kept if another propagator has read it: the random flag and
+            # the tracestate (W3C Trace Context, 3.2.2.5.2 and 3.5).
+            flags |= parent.trace_flags & 0b10
+            trace_state = parent.trace_state
+        sender = SpanContext(trace_id, span_id, True, TraceFlags(flags), trace_state)
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def read(self, carrier, getter):
@@ -777,11 +785,9 @@ class B3(TextMapPropagator):
         match = B3_SINGLE.fullmatch(single)
         if match:
             return match["trace_id"], match["span_id"], match["state"] or ""
-        state = first("x-b3-sampled")
-        if first("x-b3-flags") == "1":
-            state = "d"
-        # Before the specification, some senders wrote true and false.
-        state = {"true": "1", "false": "0"}.get(state, state)
+        # Before there was a specification, some senders wrote true and false.
+        states = {"1": "1", "true": "1", "0": "0", "false": "0"}
+        state = "d" if first("x-b3-flags") == "1" else states.get(first("x-b3-sampled"), "")
         return first("x-b3-traceid"), first("x-b3-spanid"), state
 
     def inject(self, carrier, context=None, setter=default_setter):
@@ -805,7 +811,7 @@ class B3(TextMapPropagator):
             setter.set(carrier, "x-b3-sampled", state)
 
     # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3 read
-    # upper-case ids, too, and lose a decision that was sent alone.
+    # upper-case ids, too, turn debug into accept, and lose a decision that was sent alone.
 
 
 PROPAGATORS = {
@@ -841,6 +847,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.close()
             timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
             self.connection = HTTPConnection(request.host, timeout=timeout)
+            self.connection.response_class = FinalResponse
             self.connection.connect()
             # detach leaves the first socket object without its file descriptor, which only one of
             # the two objects may close.
@@ -856,6 +863,8 @@ class KeptConnection(urllib.request.HTTPHandler):
     def read_body(self, response):
         """Return the body of a response, and keep its connection unless the kitchen closes it."""
         with response:
+            if len(response.headers.get_all("Content-Length", [])) > 1:
+                raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
             if response.length:
                 raise IncompleteRead(body, response.length)
@@ -883,6 +892,16 @@ class KeptConnection(urllib.request.HTTPHandler):
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+class FinalResponse(HTTPResponse):
+    """Skips all interim answers (RFC 9110 15.2), of which http.client skips 100 alone."""
+
+    def begin(self):
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # otherwise begin would do nothing
+            super().begin()
 
 
 class DeadlineSocket(socket.socket):

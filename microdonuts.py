@@ -16,7 +16,7 @@ auto-instrumentation does when nobody is looking. This is the trace of an order 
 
     span         one timed piece of work, such as "POST /order", which took 31 ms
     trace        the spans of one order, which share a trace id
-    context      the current span and the current baggage; a thread has one at a time
+    context      the current span and the current baggage, of a thread or an asyncio task
     baggage      names and values that travel with a trace, such as the order id
     carrier      what takes a context to another process: here, the headers of a request
     traceparent  the header for it: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
@@ -96,13 +96,17 @@ def trace_request(request):
         with use_span(span):
             answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
-            if span.get_span_context().is_valid:  # not if OTEL_SDK_DISABLED is true
+            span_context = span.get_span_context()
+            # With OTEL_SDK_DISABLED=true there is no span of ours: this is the caller's, or
+            # invalid.
+            if span_context.is_valid and not span_context.is_remote:
                 # Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing).
-                traceparent = kitchen.format_traceparent(span.get_span_context())
+                traceparent = kitchen.format_traceparent(span_context)
                 answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
-    # WSGI application in the same steps. No package does it for http.server.
+    # WSGI application in the same steps, unless a span is current already. No package does it for
+    # http.server.
 
 
 def server_attributes(request):
@@ -117,7 +121,7 @@ def server_attributes(request):
         "http.request.method": request.command,
         "http.route": request.route,
         "network.protocol.version": request.request_version.removeprefix("HTTP/"),
-        "user_agent.original": request.headers.get("User-Agent"),
+        "user_agent.original": request.headers.get("User-Agent", "").strip(" \t") or None,
         # The URL, and the host and port that it names
         "url.scheme": "http",
         "url.path": request.url_path,
@@ -426,7 +430,7 @@ def read_names(variable, value, choices, default):
         elif name:
             known = ", ".join([*choices, "none"])
             print_line(f"{variable} has {name!r}, which is ignored: use {known}")
-    return names or default
+    return list(dict.fromkeys(names)) or default  # each name once
 
 
 def set_up_tracing(store):
@@ -445,12 +449,13 @@ def set_up_tracing(store):
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
     provider.add_span_processor(store)
-    for exporter in dict.fromkeys(exporters):  # each once, in this order
+    for exporter in exporters:
         provider.add_span_processor(make_processor(exporter))
     trace.set_tracer_provider(provider)
     return provider
     # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts.
-    # The variables are read by opentelemetry-sdk; opentelemetry-distro only sets defaults for them.
+    # opentelemetry-api reads OTEL_PROPAGATORS, and opentelemetry-sdk reads the others.
+    # opentelemetry-distro only sets defaults for them.
 
 
 ###############################################################################
@@ -682,10 +687,18 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def handle_expect_100(self):
+        """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
+        return True
+
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
+        # RFC 9110 7.6.1: a list of options, of which http.server knows only one that is alone.
+        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
+        if "close" in [option.strip(" \t") for option in options]:
+            self.close_connection = True
         self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
         try:
             if is_traced(self.url_path):
@@ -697,14 +710,14 @@ class Handler(BaseHTTPRequestHandler):
             self.log_message("hung up before its answer (%s)", type(error).__name__)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-    do_CONNECT = do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
+    do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
         """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
         target = self.requestline.split(" ")[1]
         self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
         self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
-        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
+        absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
         path, _, self.url_query = target.partition("?")
@@ -767,6 +780,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
         if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
+        expectation = self.headers.get("Expect", "").lower()
+        if expectation == "100-continue" and self.request_version != "HTTP/1.0":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             body = self.rfile.read(int(self.length))
         except OSError:

@@ -2512,6 +2512,9 @@ class Stall:
 
     def open(self):
         return True
+        # Come in,
+
+        # please.
 
     def close(self):
         return False
@@ -2527,7 +2530,7 @@ FINISHED = (
 IMPORT, PRICE, OPEN = (
     "import os\n",
     "PRICE = 2  # of a donut\n",
-    "    def open(self):\n        return True\n\n",
+    "    def open(self):\n        return True\n        # Come in,\n\n        # please.\n\n",
 )
 DOZEN, CLOSE = (
     "# Donuts by the dozen\ndef dozen():\n    return 12\n",
@@ -2634,6 +2637,237 @@ def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
     assert not stale, f"not as in the finished file: {stale}"
     for file in FILES:
         assert (folder / file).read_text() == (HERE / file).read_text(), file
+
+
+# ---------------------------------------------------------------- the walkthrough's exercises
+
+
+def traces_of(url, count):
+    """Return {trace id: its spans}, as the page can read them, once `count` spans have ended."""
+
+    def read():
+        ids = [each["trace_id"] for each in ask(url, "GET", "/traces").body]
+        found = {each: ask(url, "GET", f"/traces/{each}").body["spans"] for each in ids}
+        ended = [span for spans in found.values() for span in spans if span["end_time"]]
+        return len(ended) >= count and found
+
+    return until(read, f"{count} spans")
+
+
+# The header, and what it says: trace id, parent id, and whether the trace is sampled.
+# fmt: off
+JAEGER_HEADERS = [
+    (f"{TRACE_ID}:{PARENT_ID}:0:1", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:01", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:3", (TRACE_ID, PARENT_ID, True)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:0", (TRACE_ID, PARENT_ID, False)),
+    (f"{TRACE_ID}:{PARENT_ID}:0:2", (TRACE_ID, PARENT_ID, False)),
+    (f"{TRACE_ID}:{PARENT_ID}:b7ad6b7169203331:1", (TRACE_ID, PARENT_ID, True)),
+    ("1f:2a:0:1", ("1f".zfill(32), "2a".zfill(16), True)),
+    *[(malformed, None) for malformed in (
+        "", "nonsense", f"{TRACE_ID}:{PARENT_ID}:0", f"{TRACE_ID}:{PARENT_ID}:0:1:1", f"0:{PARENT_ID}:0:1", f"{TRACE_ID}:0:0:1",
+        f"{TRACE_ID}0:{PARENT_ID}:0:1", f"{TRACE_ID}:{PARENT_ID}0:0:1", f"{TRACE_ID}:{PARENT_ID}:0:", f"{TRACE_ID}:{PARENT_ID}:0:x",
+        f":{PARENT_ID}:0:1", "0x1f:2a:0:1", "1_f:2a:0:1", "-1f:2a:0:1", "1f: 2a:0:1",
+    )],
+]
+# fmt: on
+
+
+def check_jaeger(folder):
+    """See that a shop reads and writes uber-trace-id."""
+    with (
+        FakeKitchen() as fake,
+        Process("--kitchen", fake.url, folder=folder, OTEL_PROPAGATORS="jaeger") as shop,
+    ):
+        fields = ask(shop.url, "GET", "/traces").headers["Propagation-Fields"]
+        assert fields == "uber-trace-id", f"inject should write uber-trace-id, and not {fields}"
+        for header, told in JAEGER_HEADERS:
+            fake.requests.clear()
+            headers = [("uber-trace-id", header)]
+            reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
+            assert reply.status == 200, f"{header!r}: {reply}"
+            sent = fake.headers("uber-trace-id")
+            trace_id = reply.headers["Server-Timing"].split("-")[1]
+            is_sampled = told[2] if told else True
+            spans = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
+            if told:
+                assert trace_id == told[0], f"{header!r} was not read: the trace is {trace_id}"
+            else:
+                assert trace_id not in (TRACE_ID, "1f".zfill(32)), f"{header!r} is malformed"
+            parts = [
+                re.fullmatch("([0-9a-f]{32}):([0-9a-f]{16}):0:0?([01])", each) for each in sent
+            ]
+            assert all(parts), f"sent: {sent}"
+            assert {part[1] for part in parts} == {trace_id}, f"sent: {sent}"
+            assert {part[3] for part in parts} == {str(int(is_sampled))}, f"sent: {sent}"
+            calls = [
+                span["context"]["span_id"] for span in spans if span["kind"] == "SpanKind.CLIENT"
+            ]
+            roots = [span["parent_id"] for span in spans if span["name"] == "POST /order"]
+            if is_sampled:
+                assert [f"0x{part[2]}" for part in parts] == calls[-len(sent) :], f"sent: {sent}"
+                parent = f"0x{told[1]}" if told else None
+                assert roots[-1] == parent, f"{header!r}: the parent is {roots[-1]}"
+
+
+def check_baggage_on_spans(folder):
+    """See that a shop has each entry of the baggage on each span that starts within it."""
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        headers = [("baggage", "tenant=acme,http.route=%2Fevil")]
+        ask(shop.url, "POST", "/order", SAMPLE, headers)
+        [spans] = traces_of(shop.url, 10).values()
+    for span in spans:
+        name, attributes = span["name"], span["attributes"]
+        assert attributes.get("baggage.tenant") == "acme", f"{name}: no baggage.tenant"
+        assert attributes.get("baggage.http.route") == "/evil", f"{name}: no baggage.http.route"
+        assert attributes.get("http.route") in (None, name.partition(" ")[2]), f"{name}: http.route"
+        if name != "POST /order":
+            order_id = attributes.get("baggage.microdonuts.order.id")
+            assert order_id, f"{name}: no baggage.microdonuts.order.id"
+    # A span may also be started in a context that is not the current one.
+    program = (
+        "import microdonuts; from opentelemetry import baggage, trace; "
+        "provider = microdonuts.set_up_tracing(microdonuts.SpanStore()); "
+        "other = baggage.set_baggage('tenant', 'other'); "
+        "print(dict(trace.get_tracer('x').start_span('x', other).attributes)['baggage.tenant'])"
+    )
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.stdout == "other\n", f"the baggage of parent_context: {done.stdout}{done.stderr}"
+
+
+def check_linked_fry(folder):
+    """See that each "fry" is a trace of its own, with a link to the request that brought it."""
+    with Process("--fry-seconds", "0", folder=folder) as shop:
+        ask(shop.url, "POST", "/order", SAMPLE)
+        traces = traces_of(shop.url, 10).values()
+    assert sorted(map(len, traces)) == [1, 1, 8], "two traces of fry alone, and one of the order"
+    [order] = [spans for spans in traces if len(spans) == 8]
+    fries = [spans[0] for spans in traces if len(spans) == 1]
+    requests = [span["context"] for span in order if span["name"] == "POST /kitchen/add_donuts"]
+    links = [link["context"] for fry in fries for link in fry["links"]]
+    assert [fry["name"] for fry in fries] == ["fry", "fry"]
+    assert [fry["parent_id"] for fry in fries] == [None, None], "fry has a parent"
+
+    def in_order(contexts):
+        return sorted((context["trace_id"], context["span_id"]) for context in contexts)
+
+    assert in_order(links) == in_order(requests), "a link to each POST /kitchen/add_donuts"
+    for fry in fries:
+        assert "microdonuts.order.id" in fry["attributes"], "the baggage is lost"
+
+
+JAEGER = """
+UBER_TRACE_ID = re.compile(
+    "(?!0+:)([0-9a-f]{1,32}):(?!0+:)([0-9a-f]{1,16}):[0-9a-f]{1,16}:([0-9a-f]{1,2})"
+)
+
+
+class Jaeger(TextMapPropagator):
+    fields = {"uber-trace-id"}
+
+    def extract(self, carrier, context=None, getter=default_getter):
+        if context is None:
+            context = Context()
+        match = UBER_TRACE_ID.fullmatch((getter.get(carrier, "uber-trace-id") or [""])[0])
+        if match is None:
+            return context
+        trace_id, span_id, flags = (int(group, 16) for group in match.groups())
+        flags = TraceFlags(flags & TraceFlags.SAMPLED)
+        sender = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(sender), context)
+
+    def inject(self, carrier, context=None, setter=default_setter):
+        ids = trace.get_current_span(context).get_span_context()
+        if ids.is_valid:
+            header = f"{ids.trace_id:032x}:{ids.span_id:016x}:0:{ids.trace_flags.sampled:x}"
+            setter.set(carrier, "uber-trace-id", header)
+
+
+PROPAGATORS = {
+    "jaeger": Jaeger(),
+"""
+BAGGAGE_ON_SPANS = """
+class BaggageOnSpans(SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        for key, value in baggage.get_all(parent_context).items():
+            span.set_attribute(f"baggage.{key}", value)
+
+
+def set_up_tracing(store):
+"""
+LINKED_FRY = """
+                    links = [trace.Link(trace.get_current_span().get_span_context())]
+                    root = trace.set_span_in_context(trace.INVALID_SPAN)
+                    span = tracer.start_span("fry", root, attributes=attributes, links=links)
+                    with use_span(span):
+"""
+STORED = "    provider.add_span_processor(store)\n"
+# An exercise: its test, and a solution, as (file, text that is there once, text in its place).
+# fmt: off
+EXERCISES = {
+    "Jaeger's header": (check_jaeger, [("kitchen.py", "\nPROPAGATORS = {\n", JAEGER)]),
+    "Baggage on every span": (check_baggage_on_spans, [
+        ("microdonuts.py", "\ndef set_up_tracing(store):\n", BAGGAGE_ON_SPANS),
+        ("microdonuts.py", STORED, f"{STORED}    provider.add_span_processor(BaggageOnSpans())\n"),
+    ]),
+    "fry as a trace of its own": (check_linked_fry, [
+        ("kitchen.py", '\n                    with use_span(tracer.start_span("fry", attributes=attributes)):\n', LINKED_FRY),
+    ]),
+}
+# What a learner may forget: the exercise, a piece of its solution, and what is there instead.
+FORGOTTEN = [
+    ("Jaeger's header", "UBER_TRACE_ID.fullmatch", "UBER_TRACE_ID.match"),
+    ("Jaeger's header", "[0-9a-f]{1,32}", ".+"),
+    ("Jaeger's header", "flags & TraceFlags.SAMPLED", "1"),
+    ("Jaeger's header", "{ids.trace_flags.sampled:x}", "1"),
+    ("Baggage on every span", "get_all(parent_context)", "get_all()"),
+    ("Baggage on every span", 'f"baggage.{key}"', "key"),
+    ("fry as a trace of its own", "attributes=attributes, links=links", "attributes=attributes"),
+    ("fry as a trace of its own", '"fry", root', '"fry"'),
+    ("fry as a trace of its own", "attributes=attributes, links=links", "links=links"),
+]
+# fmt: on
+
+
+def solve(folder, title, piece="", instead=""):
+    """Change a copy of the shop as the solution of an exercise does, but for a piece of it."""
+    _, changes = EXERCISES[title]
+    for file, old, new in changes:
+        text = (folder / file).read_text()
+        assert text.count(old) == 1, old
+        new = new.replace(piece, instead) if piece else new
+        (folder / file).write_text(text.replace(old, new))
+
+
+@pytest.mark.exercise
+@pytest.mark.parametrize("title", EXERCISES)
+def test_your_solution_of_an_exercise(title):
+    EXERCISES[title][0](HERE / os.environ.get("SHOP", "my-shop"))
+
+
+@pytest.mark.parametrize("title", EXERCISES)
+def test_an_exercise_can_be_solved_and_is_not_solved_yet(title, tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    with pytest.raises(AssertionError):
+        EXERCISES[title][0](folder)
+    solve(folder, title)
+    EXERCISES[title][0](folder)
+
+
+@pytest.mark.parametrize(("title", "piece", "instead"), FORGOTTEN)
+def test_an_exercise_is_not_solved_if_something_was_forgotten(title, piece, instead, tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    solve(folder, title, piece, instead)
+    with pytest.raises(AssertionError):
+        EXERCISES[title][0](folder)
+
+
+def test_the_exercises_are_those_of_the_walkthrough():
+    text = (HERE / "no-tracing" / "README.md").read_text().partition("\n## What to try next\n")[2]
+    found = re.findall(r"(?m)^\d\. \*\*(.+)\.\*\*", text)
+    assert [title.replace("`", "") for title in found] == list(EXERCISES)
 
 
 # ---------------------------------------------------------------- under load and faults
@@ -2988,8 +3222,8 @@ def test_the_page_shows_the_servers_sentence_when_the_kitchen_is_down(chromium, 
     page.order("glazed")
     until(lambda: page.text("#error"))
     assert re.fullmatch(
-        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts taken. The kitchen at http://127.0.0.1:1 gave "
-        r"no whole answer \(ConnectionRefusedError\): see that it runs.",
+        r"Order [0-9a-f-]{36} failed with 0 of 1 donuts accepted. The kitchen at http://127.0.0.1:1 "
+        r"did not answer \(ConnectionRefusedError\): check that it is running.",
         page.text("#error"),
     )
     assert (
@@ -3044,7 +3278,7 @@ def test_the_page_is_whole_without_script_and_asks_for_nothing_from_elsewhere(sh
         and "<noscript>" in html
     )
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=\"/static/)", html)
-    for name in microdonuts.STATIC:
+    for name in os.listdir(HERE / "static"):
         text = ask(shop.url, "GET", f"/static/{name}").body
         assert not re.search(rb"""\b(src|href|url|import|fetch)\W{1,3}(https?:)?//""", text), name
     policy = reply.headers["Content-Security-Policy"]
@@ -3158,7 +3392,7 @@ def test_the_hop_is_the_header_that_crossed_taken_apart(chromium, slow_shop):
     ("kind", "call", "function"),
     [
         ("CLIENT", "propagate.inject(", "kitchen.KitchenClient.exchange"),
-        ("SERVER", "propagate.extract(", "microdonuts.Handler.serve"),
+        ("SERVER", "propagate.extract(", "microdonuts.trace_request"),
     ],
 )
 def test_a_span_shows_the_function_that_started_it(chromium, slow_shop, kind, call, function):
@@ -3237,13 +3471,8 @@ def test_an_address_opens_what_it_names(chromium, slow_shop):
     chromium.back()
     until(lambda: not page.all("[aria-selected=true]"))
     chromium.get(f"{slow_shop.url}/#{'f' * 32}")
-    until(
-        lambda: (
-            page.text("#trace-note")
-            == "No such trace is remembered here: it was not sampled, or it is too long "
-            "ago."
-        )
-    )
+    sentence = "This trace is not remembered: it was not sampled, or is too long ago."
+    until(lambda: page.text("#trace-note") == sentence)
 
 
 @browser_test
@@ -3277,7 +3506,7 @@ def test_two_processes_are_two_services_on_the_page(chromium):
             } == {"0", "1"}
             back.stop()
             chromium.refresh()
-            until(lambda: "does not answer" in page.text("#trace-note"))
+            until(lambda: "does not show its spans" in page.text("#trace-note"))
             assert len(page.all("#rows [data-span-id]")) == 4
             front.stop()
 
@@ -3396,11 +3625,446 @@ def test_axe_core_finds_nothing_in_a_trace(chromium, slow_shop, width):
             assert page.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
+def started(span):
+    return span["start_time"]
+
+
+@browser_test
+def test_with_a_kitchen_in_another_process_every_tile_the_countdown_and_the_bar_go_on(chromium):
+    with Process("--fry-seconds", "0.6", OTEL_SERVICE_NAME="kitchen") as back:
+        with Process("--kitchen", back.url) as front:
+            page = Page(chromium, front.url)
+            page.order("glazed", "jelly")
+            until(lambda: page.all("#donuts li"))
+            assert re.fullmatch(r"[12] s", page.text("#countdown"))
+            until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+            tiles = [
+                (tile.get_attribute("data-state"), tile.text.lower())
+                for tile in page.all("#donuts li")
+            ]
+            assert tiles == [("ready", "glazed\nready"), ("ready", "jelly\nready")]
+            assert page.text("#countdown") == "Ready!" and page.text("#state").endswith("warm.")
+            bar = page.one("#progress")
+            assert bar.get_attribute("value") == bar.get_attribute("max")
+            asked = page.run(
+                "return performance.getEntriesByType('resource').map(({ name }) => name)"
+            )
+            assert not [name for name in asked if "/kitchen/" in name], "one poll is one request"
+
+
+@browser_test
+def test_only_a_span_whose_context_crossed_in_a_header_has_an_arrow(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    trace_of(page, slow_shop.url)
+    arrows = page.run("""return [...document.querySelectorAll("#rows .kind")].map((kind) =>
+        [kind.textContent, getComputedStyle(kind, "::before").content])""")
+    assert arrows == [
+        ["SERVER", "none"],
+        ["INTERNAL", "none"],
+        ["CLIENT", '"→ "'],
+        ["SERVER", '"← "'],
+        ["INTERNAL", "none"],
+        ["CLIENT", '"→ "'],
+        ["SERVER", '"← "'],
+    ]
+
+
+@browser_test
+def test_a_span_that_ran_in_another_thread_than_its_parent_says_so(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    _, spans = trace_of(page, slow_shop.url)
+    by_id = {span["context"]["span_id"][2:]: span["attributes"] for span in spans}
+    parent = {span["context"]["span_id"][2:]: (span["parent_id"] or "0x")[2:] for span in spans}
+    said = []
+    for _, key, text in drawn_rows(page):
+        if key in by_id:
+            thread = by_id[key]["thread.id"], by_id[key]["thread.name"]
+            above = by_id.get(parent[key])
+            moved = above and thread != (above["thread.id"], above["thread.name"])
+            assert (f"in the thread {thread[1]}" in text) == bool(moved)
+            said += [thread[1]] if moved else []
+    assert len(said) == 3 and said[1] == "fryer"
+    assert re.fullmatch(r"connection from .*[0-9]+", said[0])
+
+
+@browser_test
+def test_the_time_axis_grows_smoothly_between_polls(chromium, provider):
+    shop = start(fry_seconds=2.5)
+    page = Page(chromium, shop.url)
+    page.order("glazed")
+    until(lambda: page.count("#rows [data-open]"))
+    lengths = chromium.execute_async_script("""
+        const done = arguments[arguments.length - 1], lengths = [];
+        const timer = setInterval(() => {
+            lengths.push(Number(getComputedStyle(document.querySelector("#grid")).getPropertyValue("--total")));
+            if (lengths.length === 15) { clearInterval(timer); done(lengths); }
+        }, 100);""")
+    trace_of(page, shop.url)
+    shop.close()
+    steps = [later - earlier for earlier, later in zip(lengths, lengths[1:], strict=False)]
+    assert all(step >= 0 for step in steps) and sum(step > 0 for step in steps) >= 10, lengths
+    assert max(steps) < 600_000, lengths  # microseconds: a poll is each second
+
+
+@browser_test
+def test_the_page_says_where_its_own_polls_are_listed(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    until(lambda: "POST /status" in page.text("#polls-note"))
+    assert page.one("#polls-note").is_displayed()
+
+
+def test_the_page_has_a_description(shop):
+    html = ask(shop.url, "GET", "/").body.decode()
+    assert re.search(r'<meta name="description" content="[^"]{50,160}">', html)
+
+
+# ---------------------------------------------------------------- the page: send a header of your own
+
+# What comes of each ready experiment: whether it is the same trace, whether it is recorded, the sections of the rules.
+# fmt: off
+READY = {
+    None: {
+        "your own trace": (True, True, ["Level 2, 5.1.2", "Level 2, 3.2.2.5.1"]),
+        "not sampled": (True, False, ["Level 2, 5.1.2", "Level 2, 3.2.2.5.1"]),
+        "upper case": (False, True, ["Level 2, 3.2.2.3", "OTEL_TRACES_SAMPLER"]),
+        "all zeros": (False, True, ["Level 2, 3.2.2.3", "OTEL_TRACES_SAMPLER"]),
+        "version 01 with more": (True, True, ["Level 2, 3.2.4", "Level 2, 3.2.2.5.1"]),
+        "two traceparents": (False, True, ["Level 2, 3.2.2)", "OTEL_TRACES_SAMPLER"]),
+        "tracestate with a key of Level 2": (True, True, ["Level 2, 5.1.2", "Level 2, 3.3.2.2.1"]),
+        "baggage with a customer": (True, True, ["Level 2, 5.1.2", "W3C Baggage, Overview"]),
+        "no header": (False, True, ["Level 2, 5.1.1", "OTEL_TRACES_SAMPLER"]),
+    },
+    "b3": {
+        "your own trace": (True, True, ["B3, Single Header", "B3, Sampling State"]),
+        "not sampled": (True, False, ["B3, Single Header", "B3, Sampling State"]),
+        "upper case": (False, True, ["B3, TraceId", "OTEL_TRACES_SAMPLER"]),
+        "all zeros": (False, True, ["B3, TraceId", "OTEL_TRACES_SAMPLER"]),
+        "version 01 with more": (False, True, ["does not read traceparent (OTEL_PROPAGATORS)"]),
+        "two traceparents": (False, True, ["does not read traceparent (OTEL_PROPAGATORS)"]),
+        "tracestate with a key of Level 2": (True, True, ["B3, Single Header", "OTEL_PROPAGATORS"]),
+        "baggage with a customer": (True, True, ["B3, Single Header", "OTEL_PROPAGATORS"]),
+        "no header": (False, True, ["B3, Overall Process", "OTEL_TRACES_SAMPLER"]),
+    },
+}
+# fmt: on
+
+
+def open_experiments(chromium, url):
+    page = Page(chromium, url)
+    until(lambda: page.one("#experiment").is_displayed())
+    assert page.one("#experiment").get_attribute("open") is None, "folded at first"
+    page.one("#experiment summary").click()
+    return page
+
+
+def named_input(page, name):
+    return [field for field in page.all("#experiment input") if field.accessible_name == name][0]
+
+
+def predict(page, is_same, is_recorded):
+    named_input(page, "Same trace" if is_same else "New trace").click()
+    named_input(page, "Recorded" if is_recorded else "Not recorded").click()
+
+
+def sent_verdict(page):
+    page.button("Send").click()
+    return until(lambda: page.text("#verdict"), "a verdict")
+
+
+def typed_headers(page):
+    names = ("traceparent", "tracestate", "baggage", "b3")
+    fields = {field.accessible_name: field for field in page.all("#experiment input[type=text]")}
+    return {name: fields[name].get_attribute("value") for name in names if name in fields}
+
+
+@pytest.fixture(scope="module", params=READY, ids=["tracecontext", "b3"])
+def experiment_shop(request):
+    env = {"OTEL_PROPAGATORS": request.param} if request.param else {}
+    with Process("--fry-seconds", "0.05", **env) as shop:
+        yield request.param, shop
+
+
+@browser_test
+def test_each_ready_experiment_is_judged_by_what_the_shop_does(chromium, experiment_shop):
+    propagators, shop = experiment_shop
+    page = open_experiments(chromium, shop.url)
+    buttons = [button.accessible_name for button in page.all("#experiments button")]
+    assert buttons == list(READY[propagators])
+    trace_ids = set()
+    for name, (is_same, is_recorded, sections) in READY[propagators].items():
+        page.button(name).click()
+        headers = {header: value for header, value in typed_headers(page).items() if value}
+        sent_ids = re.findall(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", json.dumps(headers))
+        for right in (True, False):
+            predict(page, is_same if right else not is_same, is_recorded)
+            verdict = sent_verdict(page)
+            trace_id = page.run("return location.hash.slice(1)")
+            assert verdict.startswith("Right:" if right else "Wrong about the trace:"), name
+            assert all(section in verdict for section in sections), verdict
+            assert ("it is the same trace" in verdict) == is_same == (trace_id in sent_ids)
+            assert ("it is recorded" in verdict) == is_recorded
+            assert verdict.count(". ") == 0 and verdict.endswith(".")
+            # The decoder's own verdict, which the page does not act on, agrees with the shop's.
+            asked = chromium.execute_async_script(
+                """
+                const [headers, fields, done] = arguments;
+                import("/static/verdict.js").then(({ askedFor }) => done(askedFor(headers, new Set(fields))));""",
+                headers,
+                ["b3"] if propagators else ["baggage", "traceparent", "tracestate"],
+            )
+            assert (asked["traceId"] == trace_id) == is_same, name
+            assert asked["isSampled"] in ((True, None) if is_recorded else (False,)), name
+            if right:
+                page.run("document.querySelector('#verdict').textContent = ''")
+        assert trace_id not in trace_ids, "each experiment has a trace of its own"
+        trace_ids.add(trace_id)
+        if is_recorded:
+            _, spans = trace_of(page, shop.url)
+            assert spans[0]["name"] == "POST /order"
+            rows = [(level, key) for level, key, _ in drawn_rows(page) if "/" not in key]
+            assert rows == in_call_order(spans)
+        else:
+            until(lambda: page.text("#trace-note").startswith("This order was not sampled"))
+            assert ask(shop.url, "GET", f"/traces/{trace_id}").status == 404
+    assert page.problems() == []
+
+
+@browser_test
+def test_the_sender_is_a_dashed_row_above_the_root_and_no_span(chromium, slow_shop):
+    page = open_experiments(chromium, slow_shop.url)
+    page.button("your own trace").click()
+    _, trace_id, span_id, _ = typed_headers(page)["traceparent"].split("-")
+    predict(page, True, True)
+    sent_verdict(page)
+    assert trace_of(page, slow_shop.url)[0] == trace_id
+    first = page.all("#rows [role=row]")[0]
+    assert f"your browser: span {span_id}, not in this shop's store" in first.text
+    assert first.get_attribute("aria-level") == "1" and not first.get_attribute("data-span-id")
+    assert first.value_of_css_property("border-top-style") == "dashed"
+    assert f"-{span_id}-01" in first.text.replace("\n", "")
+    assert len(page.all("#rows .sender")) == 1 and "is not here" not in page.text("#rows")
+    first.click()
+    until(lambda: page.text("#span-title") == "What crossed")
+    assert page.run("return location.hash").endswith("/sender")
+    # The order button sends no header, and its trace has no such row.
+    page.order("glazed")
+    until(lambda: page.run("return location.hash")[1:33] != trace_id)
+    trace_of(page, slow_shop.url)
+    assert not page.all("#rows .sender")
+    # The caller of this one is not this page.
+    headers = [("traceparent", f"00-{'a' * 32}-{PARENT_ID}-01")]
+    ask(slow_shop.url, "POST", "/order", SAMPLE, headers)
+    chromium.get(f"{slow_shop.url}/#{'a' * 32}")
+    until(
+        lambda: f"parent {PARENT_ID} is not here: it is the caller’s own span" in page.text("#rows")
+    )
+    assert not page.all("#rows .sender")
+
+
+@browser_test
+def test_what_is_typed_is_taken_apart_and_each_error_is_at_its_place(chromium, slow_shop):
+    page = open_experiments(chromium, slow_shop.url)
+    names = [field.accessible_name for field in page.all("#experiment input[type=text]")]
+    assert names == ["traceparent", "tracestate", "baggage"]  # this shop does not read B3
+
+    def taken_apart(header, value):
+        field = named_input(page, header)
+        field.clear()
+        field.send_keys(value)
+        return {
+            part.find_element("css selector", "dt").text: part.find_element(
+                "css selector", "dd"
+            ).text
+            for part in page.all(f".header-field:has([name={header}]) .parts > div")
+        }
+
+    parts = taken_apart("traceparent", f"00-{TRACE_ID}-{'0' * 16}-0")
+    assert "must be" not in parts["version"] + parts["trace id"]
+    assert "must be 16 lower-case hex digits" in parts["parent id"]
+    assert "must be two lower-case hex digits" in parts["flags"]
+    assert named_input(page, "traceparent").get_attribute("aria-invalid") == "true"
+    parts = taken_apart("traceparent", TRACEPARENT)
+    assert TRACE_ID in parts["trace id"] and "sampled: 1 if" in parts["flags"]
+    assert "must be" not in str(parts)
+    assert named_input(page, "traceparent").get_attribute("aria-invalid") is None
+    assert TRACEPARENT in page.text("#experiment-command code")
+    parts = taken_apart("tracestate", "1a=x,Bad=y")
+    assert "must be" not in parts["1a"] and "must be key=value" in parts["Bad"]
+    assert "Ada Lovelace" in taken_apart("baggage", "customer=Ada%20Lovelace")["customer"]
+    taken_apart("baggage", "customer=€")
+    page.button("Send").click()
+    until(lambda: "no header can carry" in page.text("#experiment-error"))
+    taken_apart("baggage", "customer=x")
+    page.button("Send").click()
+    until(lambda: page.text("#experiment-error").startswith("Predict first"))
+    assert page.run("return location.hash") == "" and page.text("#verdict") == ""
+    evil = "<img/src=x/onerror=document.title='hacked'>"
+    assert evil in str(taken_apart("tracestate", f"a={evil}").values()) or evil in page.text(
+        ".header-field:has([name=tracestate])"
+    )
+    assert not page.all("#experiment img") and chromium.title != "hacked"
+
+
+@browser_test
+def test_a_shop_that_samples_by_itself_is_explained_and_so_is_a_refusal(chromium):
+    with Process("--fry-seconds", "0", OTEL_TRACES_SAMPLER="always_on") as shop:
+        page = open_experiments(chromium, shop.url)
+        page.button("not sampled").click()
+        predict(page, True, False)
+        verdict = sent_verdict(page)
+        assert verdict.startswith("Wrong about the recording: it is the same trace")
+        assert "advice" in verdict and "Level 2, 3.2.2.5)" in verdict
+        page.run(
+            "document.querySelector('#experiment [name=baggage]').value = 'a=' + 'b'.repeat(70000)"
+        )
+        predict(page, True, True)
+        page.button("Send").click()
+        until(lambda: page.text("#experiment-error"))
+        assert page.text("#verdict") == ""
+
+
+@browser_test
+def test_an_experiment_by_keyboard_alone(chromium, slow_shop):
+    page = Page(chromium, slow_shop.url)
+    keys = webdriver.common.keys.Keys
+    until(lambda: page.one("#experiment").is_displayed())
+
+    def press_at(name, key):
+        for _ in range(60):
+            active = chromium.switch_to.active_element
+            if name in (active.accessible_name, active.text):
+                return active.send_keys(key)
+            webdriver.ActionChains(chromium).send_keys(keys.TAB).perform()
+        raise AssertionError(f"no way to {name} with Tab")
+
+    press_at("Send a header of your own", keys.ENTER)
+    press_at("not sampled", keys.ENTER)
+    press_at("Same trace", keys.SPACE)
+    press_at("Recorded", keys.ARROW_RIGHT)
+    press_at("Send", keys.ENTER)
+    assert until(lambda: page.text("#verdict")).startswith("Right:")
+    press_at("Copy as curl", keys.ENTER)
+    until(lambda: page.text("#experiment-command [role=status]"))
+
+
+# Values that a shell would act on, and bytes that a terminal could change.
+EVIL = 'it\'s "$(touch pwned)" `touch pwned` $HOME \\ \\n %s !! ; & | é'
+
+
+def run_in_a_shell(command, tmp_path):
+    """Run a command as somebody who pastes it, and give the head of the request that came of it."""
+    with FakeKitchen() as fake:
+        command = re.sub(r"http://[0-9.:]+", fake.url, command)
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, capture_output=True, timeout=DEADLINE
+        )
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(tmp_path) == []
+        request_line, *lines = fake.requests[-1].split("\r\n")
+        return request_line, [tuple(line.split(": ", 1)) for line in lines if ": " in line], lines
+
+
+@browser_test
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl: apt install curl")
+def test_the_curl_command_of_an_experiment_sends_what_the_page_sends(chromium, slow_shop, tmp_path):
+    page = open_experiments(chromium, slow_shop.url)
+    page.button("your own trace").click()
+    named_input(page, "baggage").send_keys(EVIL)
+    named_input(page, "tracestate").send_keys("@file, {a}[1-2]=-")
+    sent = typed_headers(page)
+    command = page.text("#experiment-command code")
+    assert command.startswith(f"curl '{slow_shop.url}/order' \\\n  -H 'traceparent: 00-")
+    request_line, headers, _ = run_in_a_shell(command, tmp_path)
+    assert request_line == "POST /order HTTP/1.1"
+    assert {(name, value) for name, value in sent.items()} <= set(headers)
+    predict(page, True, True)
+    sent_verdict(page)
+    _, spans = trace_of(page, slow_shop.url)
+    assert spans[0]["attributes"]["http.request.header.baggage"] == [EVIL]
+
+
+@browser_test
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl: apt install curl")
+def test_the_curl_command_of_a_server_span_sends_what_it_received(chromium, slow_shop, tmp_path):
+    headers = [
+        ("traceparent", TRACEPARENT),
+        ("traceparent", "x'y"),
+        ("tracestate", ""),
+        ("baggage", EVIL.encode("latin-1")),
+        ("baggage", "a=1\tb"),
+    ]
+    path = "/kitchen/get_donuts?order_id=a'$(x)[1]{2,3}%20`b`"
+    reply = ask(slow_shop.url, "GET", path, None, headers)
+    trace_id, span_id = reply.headers["Server-Timing"].split("-")[1:3]
+    page = Page(chromium, f"{slow_shop.url}/#{trace_id}/{span_id}")
+    command = until(lambda: page.text("#repeat code"))
+    request_line, got, lines = run_in_a_shell(command, tmp_path)
+    assert request_line == f"GET {path} HTTP/1.1"
+    for name, value in headers:
+        value = value.decode("latin-1") if isinstance(value, bytes) else value
+        assert (name, value) in got or (not value and f"{name}:" in lines), name
+    # Each SERVER span has a command, with a body where it was a POST; no other span has one.
+    page = Page(chromium, slow_shop.url)
+    page.order("glazed")
+    trace_id, spans = trace_of(page, slow_shop.url)
+    shown = 0
+    for span in sorted(spans, key=started):
+        page.one(f"[data-span-id='{span['context']['span_id'][2:]}']").click()
+        until(lambda name=span["name"]: page.text("#span-title").endswith(name))
+        assert len(page.all("#repeat code")) == (span["kind"] == "SpanKind.SERVER")
+        if page.all("#repeat code"):
+            shown += 1
+            command = page.text("#repeat code")
+            request_line, got, _ = run_in_a_shell(command, tmp_path)
+            assert request_line.split(" ")[0] == span["attributes"]["http.request.method"]
+            assert request_line.split(" ")[1].startswith(span["attributes"]["url.path"])
+            assert (" -d '{" in command) == request_line.startswith("POST")
+            sent = span["attributes"].get("http.request.header.traceparent", [])
+            assert [value for name, value in got if name == "traceparent"] == sent
+            assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 0
+    assert shown == 3
+
+
+@browser_test
+def test_where_there_is_no_clipboard_the_command_is_selected(chromium, slow_shop):
+    page = open_experiments(chromium, slow_shop.url)
+    page.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.button("Copy as curl").click()
+    until(lambda: "selected" in page.text("#experiment-command [role=status]"))
+    assert page.run("return String(getSelection())") == page.text("#experiment-command code")
+
+
+@browser_test
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_core_finds_nothing_in_an_experiment(chromium, slow_shop, width):
+    with window(chromium, width):
+        page = open_experiments(chromium, slow_shop.url)
+        fits = "return document.documentElement.scrollWidth <= innerWidth"
+        for name, is_right in (("version 01 with more", True), ("upper case", False)):
+            page.button(name).click()
+            until(lambda: page.run("return document.getAnimations().length === 0"))
+            assert page.violations() == [] and page.run(fits)
+            predict(page, True, True)
+            assert sent_verdict(page).startswith("Right" if is_right else "Wrong")
+            trace_of(page, slow_shop.url)
+            assert page.violations() == [] and page.run(fits)
+
+
+@browser_test
+def test_the_shop_before_tracing_has_no_experiments(chromium, untraced):
+    page = Page(chromium, untraced.url)
+    until(lambda: page.text("#traces-note"))
+    assert not page.one("#experiment").is_displayed() and not page.one("#polls-note").is_displayed()
+
+
 def test_the_read_outs_are_facts_and_bounded(provider):
     shop = start()
     trace_id = ask(shop.url, "POST", "/order", SAMPLE).headers["Server-Timing"].split("-")[1]
     newest = ask(shop.url, "GET", "/traces").body
-    assert newest[0]["trace_id"] == trace_id and len(newest) <= microdonuts.MAX_TRACES
+    assert newest[0]["trace_id"] == trace_id
     assert (
         set(newest[0]) == {"trace_id", "spans", "open", "first"}
         and newest[0]["first"]["name"] == "POST /order"
@@ -3420,7 +4084,8 @@ def test_the_read_outs_are_facts_and_bounded(provider):
 
 
 NODE_TEST = """
-import { rows, micros } from "%(static)s/rows.js";
+import { micros } from "%(static)s/facts.js";
+import { rows } from "%(static)s/rows.js";
 import { decode } from "%(static)s/headers.js";
 import { functionAround } from "%(static)s/source.js";
 const spans = JSON.parse(process.argv[2]);
@@ -3802,15 +4467,23 @@ def anonymous(text):
     """Without what differs from run to run: new ids, but not those that the learner sent."""
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
     text = re.sub(
-        r"\b[0-9a-f]{32}\b", lambda match: match[0] if match[0] == TRACE_ID else "TRACE", text
+        r"\b(?:0x)?[0-9a-f]{32}\b",
+        lambda match: match[0] if TRACE_ID in match[0] else "TRACE",
+        text,
     )
     return re.sub(
-        r"\b[0-9a-f]{16}\b", lambda match: match[0] if match[0] == PARENT_ID else "SPAN", text
+        r"\b(?:0x)?[0-9a-f]{16}\b",
+        lambda match: match[0] if PARENT_ID in match[0] else "SPAN",
+        text,
     )
 
 
 FILES = ("microdonuts.py", "kitchen.py")
 Seen = collections.namedtuple("Seen", "id parent trace label")
+# The terminal's lines in the walkthrough's first steps: trace id, id, parent's id, kind and name.
+PLAIN = re.compile(
+    r"([0-9a-f]{32}) ([0-9a-f]{16}) (?:([0-9a-f]{16})|-{16}) (SERVER|CLIENT|INTERNAL) (.+)\n"
+)
 
 # The sentences of the walkthrough that change a file. An example of each:
 #   In `kitchen.py`, replace `KitchenClient.exchange`:    (the new definition follows, as Python)
@@ -3833,7 +4506,7 @@ def pieces(text):
 
     Those are its BLOCKs, "the module docstring", "the imports" (all that is between that and the
     first BLOCK), and each function, class, method ("Handler.do_GET") and constant, with the comment
-    right above it.
+    right above it, and with an indented one below it that is not right above anything.
     """
     module, lines = ast.parse(text), text.splitlines()
     blocks = {
@@ -3849,11 +4522,16 @@ def pieces(text):
             first = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])]) - 1
             while re.match(" *# ", lines[first - 1]):
                 first -= 1
+            last = end = node.end_lineno
+            for n, line in enumerate([*lines[end:], ""], end + 1):
+                if re.match(" " * max(1, node.col_offset) + " *#", line):
+                    end = n
+                elif not line:
+                    last = end
+                else:
+                    break
             name = getattr(node, "name", ast.unparse(node).partition(" = ")[0])
-            found[f"{holder.name}.{name}" if holder is not module else name] = (
-                first,
-                node.end_lineno,
-            )
+            found[f"{holder.name}.{name}" if holder is not module else name] = (first, last)
     return found
 
 
@@ -3911,11 +4589,18 @@ def parts(step, usual):
 
 def terminal_spans(lines):
     """What the terminal shows of some spans."""
-    rows = [LINE.fullmatch(line).groups() for line in lines]
-    return [
-        Seen(span, parent, digits or trace[:8], f"{arrow} {kind} {what} {file}:{line}")
-        for arrow, kind, what, _, file, line, span, trace, parent, digits in rows
-    ]
+    found = []
+    for each in lines:
+        if plain := PLAIN.fullmatch(each):
+            trace_id, span, parent, kind, name = plain.groups()
+            found.append(Seen(span, parent, trace_id[:8], f"   {kind} {name} - -"))
+        else:
+            arrow, kind, what, _, file, line, span, root, parent, digits = LINE.fullmatch(
+                each
+            ).groups()
+            label = f"{arrow} {kind} {what} {file}:{line}"
+            found.append(Seen(span, parent, digits or root[:8], label))
+    return found
 
 
 def drawn_spans(text):
@@ -3966,7 +4651,8 @@ def outline(spans):
 def compare_with(shown, terminal, printed):
     """See that what README shows is what there is."""
     shop = terminal.shop()
-    if LINE.fullmatch(shown.splitlines()[0] + "\n"):
+    first = f"{shown.splitlines()[0]}\n"
+    if LINE.fullmatch(first) or PLAIN.fullmatch(first):
         expected = terminal_spans(shown.splitlines(keepends=True))
         until(
             lambda: len(shop.out) >= len(expected),

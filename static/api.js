@@ -1,14 +1,13 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
 // A refusal is thrown as an Error that carries the server's own sentence.
 
-const NO_ANSWER = "The shop does not answer: see in its terminal whether it still runs, and start it again if not.";
+const NO_ANSWER = "The shop does not answer: look in its terminal whether it still runs, and start it again if not.";
 
 // `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused.
-export const placeOrder = (donuts, follow) => send("/order", { donuts }, follow);
+// `headers` are sent along: { name: value, ... }.
+export const placeOrder = (donuts, follow, headers = {}) => send("/order", { donuts }, follow, headers);
 
 export const checkStatus = (orderId) => send("/status", { order_id: orderId });
-
-export const getDonuts = (orderId) => send(`/kitchen/get_donuts?order_id=${encodeURIComponent(orderId)}`);
 
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
@@ -18,22 +17,33 @@ export async function getTraces() {
   return answer.ok ? content : null;
 }
 
+// The Set of the propagation headers that this shop reads; null if it is the one without tracing.
+export async function getPropagationFields() {
+  const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
+  if (!answer?.ok) return null;
+  const names = (answer.headers.get("Propagation-Fields") ?? "").split(",").map((name) => name.trim());
+  const fields = new Set(names.filter(Boolean));
+  // Whoever writes B3 in one header or in several reads it in both forms.
+  if (names.some((name) => name.startsWith("x-b3-"))) fields.add("b3");
+  return fields;
+}
+
 // "" if there is no such file, or no answer.
 export async function getSource(file) {
   const answer = await fetch(`/source/${encodeURIComponent(file)}`).catch(() => null);
   return answer?.ok ? answer.text() : "";
 }
 
-async function send(path, body, follow) {
-  const { answer, content } = await exchange(path, body && post(body));
+async function send(path, body, follow, headers) {
+  const { answer, content } = await exchange(path, body && post(body, headers));
   follow?.(answer.headers.get("Server-Timing"));
   if (!answer.ok) throw new Error(content.error);
   return content;
 }
 
-const post = (body) => ({
+const post = (body, headers) => ({
   method: "POST",
-  headers: { "Content-Type": "application/json" },
+  headers: { ...headers, "Content-Type": "application/json" },
   body: JSON.stringify(body),
 });
 

@@ -1,8 +1,8 @@
-// The page's program: place the order, then watch it being fried.
+// The counter: place the order, then watch it being fried.
 
-import { checkStatus, getDonuts, placeOrder } from "./api.js";
-import { chosenDonuts, emptyBox, openMenu } from "./cart.js";
-import { byId, copyOf, draw, say } from "./page.js";
+import { checkStatus, placeOrder } from "./api.js";
+import { chosenDonuts, emptyBox } from "./cart.js";
+import { byId, copyOf, draw, say, sleep } from "./page.js";
 import { follow } from "./trace.js";
 
 const POLL_MS = 2000; // the shop's terminal shows the spans of every poll: leave room for the order's
@@ -20,8 +20,12 @@ const STATES = {
 let watched = null; // id of the order that is being fried on the page
 let due = 0; // when it should be ready, on the clock of performance.now()
 
-const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 const secondsLeft = () => Math.max(0, due - performance.now()) / 1000;
+
+export function openCounter() {
+  byId("order-button").addEventListener("click", order);
+  byId("new-order").addEventListener("click", startAgain);
+}
 
 async function order() {
   const donuts = chosenDonuts();
@@ -30,7 +34,7 @@ async function order() {
   button.disabled = true;
   say("error", "");
   try {
-    watch(await placeOrder(donuts, follow), donuts);
+    watch(await placeOrder(donuts, follow));
     emptyBox();
   } catch (refusal) {
     say("error", refusal.message);
@@ -39,14 +43,12 @@ async function order() {
   button.focus(); // disabling took the focus away; after a success the button is hidden, and this does nothing
 }
 
-function watch({ order_id, estimated_delivery_time, state }, donuts) {
+function watch({ order_id, estimated_delivery_time, state, donuts }) {
   watched = order_id;
   byId("order-id").textContent = order_id;
   byId("progress").max = Math.max(1, estimated_delivery_time);
   byId("donuts").replaceChildren();
-  // Until the kitchen is asked, this much is known of each donut.
-  const known = { status: state, ready_in: estimated_delivery_time };
-  show(state, donuts.flatMap(({ flavor, quantity }) => Array(quantity).fill({ flavor, ...known })));
+  show(state, donuts);
   turnTo("order");
   poll(order_id);
   tick(order_id);
@@ -62,9 +64,7 @@ async function poll(orderId) {
 
 async function ask(orderId) {
   try {
-    // In this sequence: once the state is "ready", polling stops, so the donuts must not be the older news.
-    const { state } = await checkStatus(orderId);
-    const donuts = await getDonuts(orderId);
+    const { state, donuts } = await checkStatus(orderId);
     if (watched === orderId) show(state, donuts);
   } catch (refusal) {
     if (watched !== orderId) return;
@@ -131,7 +131,3 @@ function turnTo(part) {
   byId(part).querySelector("[role=status]").after(byId("error"));
   byId(part).querySelector("h2").focus();
 }
-
-openMenu();
-byId("order-button").addEventListener("click", order);
-byId("new-order").addEventListener("click", startAgain);

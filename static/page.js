@@ -5,7 +5,7 @@ export const byId = (id) => document.getElementById(id);
 export const copyOf = (templateId) => byId(templateId).content.firstElementChild.cloneNode(true);
 
 export function draw(parent, selector, drawing) {
-  parent.querySelector(`${selector} use`).setAttribute("href", `#${drawing}`);
+  parent.querySelector(`${selector} use`).setAttribute("href", `/static/drawings.svg#${drawing}`);
 }
 
 // Screen readers read out each new text of these places, so an old one is not set again.
@@ -14,11 +14,13 @@ export function say(id, sentence) {
   if (place.textContent !== sentence) place.textContent = sentence;
 }
 
-// A new element with attributes and content. Strings become text, whatever stands in them, and never markup.
+export const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
+
+// A new element with attributes and content. Strings become text, whatever they hold, and never markup.
 export function make(tag, attributes, ...content) {
   const element = document.createElement(tag);
   set(element, attributes);
-  element.append(...content.filter((each) => each !== null));
+  element.append(...content.filter((each) => each !== null && each !== undefined));
   return element;
 }
 

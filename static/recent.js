@@ -1,20 +1,21 @@
 // The list of recent traces: orders first, and apart from them whatever else was asked for.
 
 import { getTraces } from "./api.js";
+import { isError } from "./facts.js";
 import { byId, make, say } from "./page.js";
-import { isError } from "./rows.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
 const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
 
-const parts = new Map(); // name -> <details>, kept so that an open one stays open; the first one begins so
+const groups = new Map(); // name -> <details>, kept so that an open one stays open; the first one begins so
 
 export async function drawRecent(shownId) {
   try {
     const traces = await getTraces();
     if (byId("recent").contains(document.activeElement)) return; // somebody is walking through it
     say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
-    byId("recent").replaceChildren(...byName(traces ?? []).map((group) => part(...group, shownId)));
+    byId("polls-note").hidden = !traces?.length;
+    byId("recent").replaceChildren(...byName(traces ?? []).map(([name, alike]) => groupOf(name, alike, shownId)));
   } catch (refusal) {
     say("traces-note", refusal.message);
   }
@@ -22,17 +23,17 @@ export async function drawRecent(shownId) {
 
 // [["POST /order", [trace, ...]], ...]
 function byName(traces) {
-  const groups = new Map([["POST /order", []]]);
-  for (const trace of traces) groups.set(trace.first.name, [...(groups.get(trace.first.name) ?? []), trace]);
-  return [...groups].filter(([, group]) => group.length > 0);
+  const found = new Map([["POST /order", []]]);
+  for (const trace of traces) found.set(trace.first.name, [...(found.get(trace.first.name) ?? []), trace]);
+  return [...found].filter(([, alike]) => alike.length > 0);
 }
 
-function part(name, traces, shownId) {
-  const details = parts.get(name) ?? make("details", { open: parts.size ? null : "" });
-  parts.set(name, details);
+function groupOf(name, traces, shownId) {
+  const details = groups.get(name) ?? make("details", { open: groups.size ? null : "" });
+  groups.set(name, details);
   details.open ||= traces.some(({ trace_id }) => trace_id === shownId);
-  details.replaceChildren(make("summary", {}, `${name} (${traces.length})`),
-    make("ul", {}, ...traces.map((trace) => make("li", {}, link(trace, shownId)))));
+  const links = traces.map((trace) => make("li", {}, link(trace, shownId)));
+  details.replaceChildren(make("summary", {}, `${name} (${traces.length})`), make("ul", {}, ...links));
   return details;
 }
 

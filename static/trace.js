@@ -1,28 +1,51 @@
 // The trace on the page: which one it is, which of its rows is chosen, and how it grows.
 
 import { getTrace } from "./api.js";
-import { byId, say } from "./page.js";
+import { drawDetails } from "./details.js";
+import { extent, idOf, isGrowing, isOpen, micros, servicesOf } from "./facts.js";
+import { readServerTiming } from "./headers.js";
+import { destination, isToggle, keysAround } from "./keyboard.js";
+import { byId, say, sleep } from "./page.js";
 import { drawRecent } from "./recent.js";
-import { around, destination, extent, idOf, isGrowing, micros, rows, servicesOf } from "./rows.js";
-import { drawSpan } from "./span.js";
+import { rows } from "./rows.js";
 import { drawAxis, drawRows, drawServices, rowElement } from "./waterfall.js";
 
 const POLL_MS = 1000;
-const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}(?:\/hop)?))?$/; // #<trace id>/<key of a row>
+const AXIS_MS = 100; // between two polls, the time axis of a growing trace is drawn so often
+const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}(?:\/(?:hop|sender))?))?$/; // #<trace id>/<key of a row>
 
-let shown = null; // the trace on the page: { id, spans, selected, at, opened, isZoomed, clock }
+// The trace on the page: { id, spans, selectedKey, tabStopKey, toggled, isZoomed, clock }. The keys are those of rows:
+// the details of the selected one are shown, and the Tab key leads to the other. `toggled` says which rows the visitor
+// has opened or closed, and `clock` is what to add to now() for the shop's time.
+let shown = null;
 
-// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows.
-export function follow(serverTiming) {
-  const [, id, flags] = serverTiming?.match(/00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})/) ?? [];
-  if (!id) return close("The answer to this order names no trace: it has no Server-Timing header.");
-  history.pushState(null, "", `#${id}`);
-  if (parseInt(flags, 16) & 1) open(id);
-  else close(`This order was not sampled (flags ${flags}): no span of it was kept. OTEL_TRACES_SAMPLER decides.`);
+const senders = new Map(); // trace id -> id of the span that this page claimed to have when it began that trace
+
+export function openTraces() {
+  byId("rows").addEventListener("click", clicked);
+  byId("rows").addEventListener("keydown", pressed);
+  byId("zoom").addEventListener("click", zoom);
+  byId("look-again").addEventListener("click", () => drawRecent(shown?.id));
+  addEventListener("hashchange", showAddressed);
+  byId("traces").hidden = false;
+  showAddressed();
+}
+
+// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows. `sender`
+// is the id of the span that this page named in the headers as the sender's, if the shop has taken it as the parent.
+export function follow(serverTiming, sender = null) {
+  const timing = readServerTiming(serverTiming);
+  if (!timing) return close("The answer to this order names no trace: it has no Server-Timing header.");
+  const { traceId, flags, isSampled } = timing;
+  if (sender) senders.set(traceId, sender);
+  history.pushState(null, "", `#${traceId}`);
+  if (isSampled) open(traceId);
+  else close(`This order was not sampled (flags ${flags}): no span of it was kept. OTEL_TRACES_SAMPLER decides, and by `
+    + "default it follows the caller.");
 }
 
 // The address says what to show. It changes with links, the Back button, and by hand.
-function go() {
+function showAddressed() {
   const [, id, key = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
   if (id === shown?.id) return focusOn(key);
@@ -32,23 +55,28 @@ function go() {
 
 function close(sentence) {
   shown = null;
-  byId("trace-id").textContent = "";
+  clear("");
   byId("trace").hidden = !sentence;
-  byId("waterfall").hidden = true;
   say("trace-note", sentence);
   drawRecent();
 }
 
-async function open(id, selected = null) {
-  const mine = { id, spans: [], selected, at: selected, opened: new Map(), isZoomed: false, clock: null };
-  shown = mine;
+// Nothing of the trace that was shown before is left behind.
+function clear(id) {
   byId("trace-id").textContent = id;
-  byId("trace").hidden = false;
   byId("waterfall").hidden = true;
+  drawRows([], [], null, null);
+}
+
+async function open(id, key = null) {
+  const mine = { id, spans: [], selectedKey: key, tabStopKey: key, toggled: new Map(), isZoomed: false, clock: -Infinity };
+  shown = mine;
+  clear(id);
+  byId("trace").hidden = false;
   say("trace-note", "");
   drawRecent(id);
   try {
-    while (await read(mine)) await new Promise((wake) => setTimeout(wake, POLL_MS));
+    while (await read(mine)) await growUntilNextPoll(mine);
   } catch (refusal) {
     if (shown === mine) say("trace-note", refusal.message);
   }
@@ -62,60 +90,72 @@ async function read(mine) {
   if (shown !== mine) return false;
   const isFirst = mine.spans.length === 0;
   mine.spans = spans;
-  mine.clock ??= extent(spans).last - now(); // what to add to now() for the shop's time
   say("trace-note", missing ?? "");
   byId("waterfall").hidden = spans.length === 0;
-  if (isFirst && mine.selected) focusOn(mine.selected);
+  if (spans.length === 0) return false;
+  mine.clock = Math.max(mine.clock, extent(spans).last - now());
+  if (isFirst && mine.selectedKey) focusOn(mine.selectedKey);
   else draw();
   return isGrowing(spans);
+}
+
+async function growUntilNextPoll(mine) {
+  const next = performance.now() + POLL_MS;
+  while (performance.now() < next && shown === mine) {
+    await sleep(AXIS_MS);
+    if (shown === mine && mine.spans.some(isOpen)) drawAxis(...axis());
+  }
 }
 
 const now = () => performance.now() * 1000;
 
 function draw() {
-  const { spans, at, selected, isZoomed } = shown;
-  const all = visibleRows();
-  shown.at = all.some(({ key }) => key === at) ? at : all[0]?.key; // where the Tab key leads
+  const { spans, tabStopKey, selectedKey, isZoomed } = shown;
+  const visible = visibleRows();
+  shown.tabStopKey = visible.some(({ key }) => key === tabStopKey) ? tabStopKey : visible[0]?.key;
   const services = servicesOf(spans);
-  const span = spans.find((each) => idOf(each) === selected?.slice(0, 16)) ?? null;
   drawServices(services);
-  drawRows(all, services, shown.at, selected);
-  drawAxis(...axis(isZoomed && (span ?? spans[0])));
-  drawSpan(span, Boolean(selected?.endsWith("/hop")), spans);
+  drawRows(visible, services, shown.tabStopKey, selectedKey);
+  drawAxis(...axis());
+  drawDetails(selectedSpan(), selectedKey?.slice(17) ?? "", spans);
   byId("zoom").ariaPressed = isZoomed;
 }
 
-const visibleRows = () => rows(shown.spans, (key, byDefault) => shown.opened.get(key) ?? byDefault);
+// A key is the id of a span, or that and the part of it that has a row of its own: <span id>/hop.
+const selectedSpan = () => shown.spans.find((span) => idOf(span) === shown.selectedKey?.slice(0, 16)) ?? null;
+
+const rowsWhere = (isRowOpen) => rows(shown.spans, isRowOpen, senders.get(shown.id));
+const visibleRows = () => rowsWhere((key, byDefault) => shown.toggled.get(key) ?? byDefault);
 
 // Where the time axis begins, and how long it is: for the whole trace, until now if a span is open, or for one span.
-function axis(span) {
+function axis() {
   const { first, last } = extent(shown.spans);
-  const isOpen = shown.spans.some(({ end_time }) => end_time === null);
-  const end = isOpen ? Math.max(last, shown.clock + now()) : last;
-  if (!span) return [0, Math.max(1, end - first)];
+  const end = shown.spans.some(isOpen) ? Math.max(last, shown.clock + now()) : last;
+  if (!shown.isZoomed) return [0, Math.max(1, end - first)];
+  const span = selectedSpan() ?? shown.spans[0];
   const start = micros(span.start_time);
-  return [start - first, Math.max(1, (span.end_time ? micros(span.end_time) : end) - start)];
+  return [start - first, Math.max(1, (isOpen(span) ? end : micros(span.end_time)) - start)];
 }
 
 // Show the details of a row, and the row itself, wherever it is folded away.
 function select(key) {
-  for (const each of around(rows(shown.spans, () => true), key)) shown.opened.set(each, true);
-  shown.selected = key;
+  for (const each of keysAround(rowsWhere(() => true), key)) shown.toggled.set(each, true);
+  shown.selectedKey = key;
   moveTo(key);
 }
 
 function moveTo(key) {
-  shown.at = key;
+  shown.tabStopKey = key;
   draw();
 }
 
 function focusOn(key) {
   select(key);
-  rowElement(shown.at)?.focus();
+  rowElement(shown.tabStopKey)?.focus();
 }
 
 function toggle(row) {
-  shown.opened.set(row.key, !row.isExpanded);
+  shown.toggled.set(row.key, !row.isExpanded);
   moveTo(row.key);
 }
 
@@ -128,27 +168,26 @@ function clicked({ target }) {
 
 function choose(row) {
   if (row.type === "more") return toggle(row);
-  if (row.key !== shown.selected) history.pushState(null, "", `#${shown.id}/${row.key}`);
+  if (row.key !== shown.selectedKey) history.pushState(null, "", `#${shown.id}/${row.key}`);
   select(row.key);
   byId("span-title").scrollIntoView({ block: "nearest" });
 }
 
 function pressed(event) {
-  const all = visibleRows();
-  const row = all.find(({ key }) => key === shown.at);
-  const { key } = event;
+  const visible = visibleRows();
+  const row = visible.find(({ key }) => key === shown.tabStopKey);
   if (!row || event.altKey || event.ctrlKey || event.metaKey) return;
-  if ((key === "ArrowRight" && row.isExpanded === false) || (key === "ArrowLeft" && row.isExpanded)) toggle(row);
-  else if (key === "Enter" || key === " ") choose(row);
-  else if (/^(Arrow|Home|End)/.test(key)) walkTo(destination(all, row.key, key), all);
+  if (isToggle(row, event.key)) toggle(row);
+  else if (event.key === "Enter" || event.key === " ") choose(row);
+  else if (/^(Arrow|Home|End)/.test(event.key)) walkTo(destination(visible, row.key, event.key), visible);
   else return;
   event.preventDefault();
-  rowElement(shown.at).focus();
+  rowElement(shown.tabStopKey).focus();
 }
 
 // The arrows select as they go, and leave no trail for the Back button.
-function walkTo(key, all) {
-  if (all.find((row) => row.key === key).type === "more") return moveTo(key);
+function walkTo(key, visible) {
+  if (visible.find((row) => row.key === key).type === "more") return moveTo(key);
   history.replaceState(null, "", `#${shown.id}/${key}`);
   select(key);
 }
@@ -157,11 +196,3 @@ function zoom() {
   shown.isZoomed = !shown.isZoomed;
   draw();
 }
-
-byId("rows").addEventListener("click", clicked);
-byId("rows").addEventListener("keydown", pressed);
-byId("zoom").addEventListener("click", zoom);
-byId("look-again").addEventListener("click", () => drawRecent(shown?.id));
-addEventListener("hashchange", go);
-byId("traces").hidden = false;
-go();

@@ -1,20 +1,21 @@
 // Draws the rows of a trace. A row that is still as it was drawn last is not touched.
 
+import { headerLine } from "./decoded.js";
+import { inWords } from "./facts.js";
 import { byId, make, set } from "./page.js";
-import { inWords, tickStep } from "./rows.js";
 
 const COLOURS = 6; // of services, in style.css
 
 const drawn = new Map(); // key of a row -> { element, facts }
 
-// `at` is the key of the row that the Tab key leads to, `selected` that of the row whose details are shown.
-export function drawRows(rows, services, at, selected) {
+// `tabStop` is the key of the row that the Tab key leads to, `selected` that of the row whose details are shown.
+export function drawRows(rows, services, tabStop, selected) {
   const keys = new Set(rows.map(({ key }) => key));
   for (const key of [...drawn.keys()].filter((key) => !keys.has(key))) forget(key);
   let next = byId("rows").firstElementChild;
   for (const row of rows) {
     const service = services.indexOf(row.service) % COLOURS;
-    const element = drawRow(row, { service, isTabStop: row.key === at, isSelected: row.key === selected });
+    const element = drawRow(row, { service, isTabStop: row.key === tabStop, isSelected: row.key === selected });
     if (element === next) next = next.nextElementSibling;
     else byId("rows").insertBefore(element, next);
   }
@@ -53,13 +54,14 @@ const rowAttributes = (row, { service, isTabStop, isSelected }) => ({
   "data-open": row.end === null ? "" : null,
 });
 
-const CELLS = { span: spanCells, hop: hopCells, more: moreCells };
+const CELLS = { span: spanCells, hop: hopCells, sender: senderCells, more: moreCells };
 
 function spanCells(row) {
-  const name = cell("name", twisty(), kindMark(row.kind), make("span", { class: "label" }, row.name),
-    row.kind === "CLIENT" ? make("code", { class: "sender" }, row.key) : null,
+  const name = cell("name", twisty(), kindMark(row), make("span", { class: "label" }, row.name),
+    row.kind === "CLIENT" ? make("code", { class: "sender-id" }, row.key) : null,
     row.error && make("span", { class: "failed" }, row.error),
     row.isOtherService ? make("span", { class: "service" }, row.service) : null,
+    row.otherThread && make("span", { class: "thread" }, `in the thread ${row.otherThread}`),
     row.note && make("span", { class: "note" }, row.note));
   return [name, ...timeCells(row)];
 }
@@ -75,18 +77,17 @@ function hopCells(row) {
   return [hop];
 }
 
-// A header as it stands in the request, each part of it marked, and the id of the span that sent it marked as such.
-export function headerLine({ name, parts, separator }, sender) {
-  const texts = parts.flatMap(({ part, label, text }, index) => [
-    index ? separator : "",
-    make("span", { "data-part": part, "data-label": label, class: text === sender ? "sender" : null }, text),
-  ]);
-  return make("code", { class: "header" }, make("b", {}, `${name}: `), ...texts);
+function senderCells(row) {
+  const sender = make("span", {}, "your browser: span ", make("code", { class: "sender-id" }, row.spanId),
+    ", not in this shop's store");
+  const name = cell("name", sender, ...row.headers.map((header) => headerLine(header, row.spanId)));
+  set(name, { "aria-colspan": 3 });
+  return [name];
 }
 
 const cell = (name, ...content) => make("div", { role: "gridcell", class: name }, ...content);
 const twisty = () => make("span", { class: "twisty", "aria-hidden": true });
-const kindMark = (kind) => make("span", { class: "kind", "data-kind": kind }, kind);
+const kindMark = ({ kind, crossing }) => make("span", { class: "kind", "data-crossing": crossing }, kind);
 
 function timeCells({ start, end }) {
   const bar = make("span", { class: "bar" });
@@ -109,6 +110,12 @@ export function drawAxis(from, total) {
     return tick;
   });
   byId("ticks").replaceChildren(...ticks);
+}
+
+// The distance between the ticks: 1, 2 or 5 of something, so that there are at most six.
+function tickStep(total) {
+  const power = 10 ** Math.floor(Math.log10(total / 5));
+  return power * [1, 2, 5, 10].find((times) => times * power * 5 >= total);
 }
 
 export function drawServices(services) {

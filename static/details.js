@@ -1,50 +1,58 @@
-// Draws what is known of one span, or of one hop, under the waterfall.
+// Draws the details of one row under the waterfall: what is known of a span, or what crossed between two of them.
 
 import { getSource, getTrace, getTraces } from "./api.js";
 import { grouped } from "./attributes.js";
+import { commandBox } from "./command.js";
+import { commandFor } from "./curl.js";
+import { fact, failure, headerLine, partList } from "./decoded.js";
+import { bare, extent, idOf, inWords, kindOf, micros, serviceOf, threadOf } from "./facts.js";
 import { headersOf } from "./headers.js";
 import { byId, make, say } from "./page.js";
-import { bare, extent, idOf, inWords, isError, kindOf, micros, serviceOf } from "./rows.js";
 import { functionAround } from "./source.js";
-import { headerLine } from "./waterfall.js";
 
-let drawn = ""; // what the panel shows, in JSON: the same is not drawn again, so that nobody loses their place in it
+let drawn = ""; // what is shown, in JSON: the same is not drawn again, so that nobody loses their place in it
 
-// A hop is shown with the CLIENT span that it starts from.
-export function drawSpan(span, isHop, spans) {
+// `part` says which row of this span was chosen: "" is the span itself, "hop" what crossed from it, and "sender" what
+// it received from this page.
+export function drawDetails(span, part, spans) {
   const { first } = extent(spans);
   const parent = spans.find((each) => each.context.span_id === span?.parent_id);
-  const receiver = isHop && spans.find((each) => each.parent_id === span?.context.span_id);
-  const facts = JSON.stringify([span, isHop, first, parent?.name, receiver?.name]);
+  const receiver = part === "hop" && spans.find((each) => each.parent_id === span?.context.span_id);
+  const facts = JSON.stringify([span, part, first, parent?.name, receiver?.name]);
   if (facts === drawn) return;
   drawn = facts;
   byId("span").hidden = !span;
   if (!span) return;
-  say("span-title", receiver ? "What crossed" : `${kindOf(span)} ${span.name}`);
-  fill("facts", receiver ? hopFacts(span, receiver) : spanFacts(span, parent, first));
+  const crossing = crossingFacts(span, part, receiver);
+  say("span-title", crossing ? "What crossed" : `${kindOf(span)} ${span.name}`);
+  fill("facts", crossing ?? spanFacts(span, parent, first));
   fill("wire", wireOf(span));
-  fill("links", receiver ? [] : linksOf(span));
-  fill("attributes", receiver ? [] : attributesOf(span, first));
+  fill("repeat", kindOf(span) === "SERVER" ? repeatOf(span, spans) : []);
+  fill("links", crossing ? [] : linksOf(span));
+  fill("attributes", crossing ? [] : attributesOf(span, first));
   drawCode(span, () => facts === drawn);
   if (span.name === "order") drawPolls(span, () => facts === drawn);
 }
 
 const fill = (id, content) => byId(id).replaceChildren(...content);
-const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
 const listOf = (items) => make("ul", {}, ...items.map((item) => make("li", {}, item)));
 const linkTo = (context, text) => make("a", { href: `#${bare(context.trace_id)}/${bare(context.span_id)}` }, text);
 const linkToSpan = (span) => linkTo(span.context, `${kindOf(span)} ${span.name}`);
 const after = (time, first) => `after ${inWords(micros(time) - first)}`;
 
-const hopFacts = (client, server) => [
-  fact("Sent by", linkToSpan(client)),
-  fact("Received by", linkToSpan(server)),
-];
+// Who sent the headers and who received them; null if a span itself is shown.
+function crossingFacts(span, part, receiver) {
+  if (receiver) return [fact("Sent by", linkToSpan(span)), fact("Received by", linkToSpan(receiver))];
+  if (part !== "sender") return null;
+  const sender = `span ${bare(span.parent_id)}, which is not in this shop’s store`;
+  return [fact("Sent by", sender), fact("Received by", linkToSpan(span))];
+}
 
 function spanFacts(span, parent, first) {
   const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
   return [
     fact("Service", serviceOf(span)),
+    fact("Thread", threadOf(span)?.name ?? "not known"),
     fact("Span id", make("code", {}, idOf(span))),
     fact("Parent id", parentId ? make("code", {}, parentId) : "none: the trace begins here"),
     fact("Began", after(span.start_time, first)),
@@ -54,8 +62,8 @@ function spanFacts(span, parent, first) {
 }
 
 const WIRE = {
-  CLIENT: { title: "Sent: what inject wrote into the request", same: " = this CLIENT span’s own id" },
-  SERVER: { title: "Received: what extract found in the request", same: " = the id of this span’s parent" },
+  CLIENT: { title: "Sent: the headers that inject wrote", same: " = this CLIENT span’s own id" },
+  SERVER: { title: "Received: the headers that extract read", same: " = the id of this span’s parent" },
 };
 
 function wireOf(span) {
@@ -68,22 +76,15 @@ function wireOf(span) {
 }
 
 const headerParts = (header, sender, same) => [
-  make("p", {}, headerLine(header, sender), header.wrong && failed(header.wrong)),
-  make("dl", { class: "parts" }, ...header.parts.map((part) => partOf(part, part.value === sender ? same : null))),
+  make("p", {}, headerLine(header, sender), header.wrong && failure(header.wrong)),
+  partList(header, sender, same),
 ];
 
-function partOf({ part, label, value, means, wrong, bits = [] }, same) {
-  return fact(label,
-    make("code", { "data-part": part, class: same && "sender" }, value || "nothing"),
-    same && make("b", {}, same),
-    make("span", { class: "means" }, means),
-    wrong && failed(wrong),
-    ...bits.map(bitOf));
+function repeatOf(span, spans) {
+  const box = commandBox();
+  box.show(commandFor(span, spans, location.origin));
+  return [make("h4", {}, "Send this request again, from a terminal"), box.element];
 }
-
-const bitOf = ({ name, bits, means }) =>
-  make("span", { class: "bit", "data-bit": name }, make("code", {}, bits), ` ${name}: ${means}`);
-const failed = (sentence) => make("span", { class: "failed" }, sentence);
 
 function linksOf({ links }) {
   if (!links.length) return [];
@@ -91,7 +92,7 @@ function linksOf({ links }) {
   return [make("h4", {}, "Links to"), listOf(links.map(({ context }) => linkTo(context, words(context))))];
 }
 
-// A link stands on the span that it leads from: each status check is asked whether it leads to this order.
+// A link is stored on the span that it leads from: each status check is asked whether it leads to this order.
 async function drawPolls(order, isStillShown) {
   const checks = (await getTraces()).filter(({ first }) => first.name === "POST /status");
   const traces = await Promise.all(checks.map(({ trace_id }) => getTrace(trace_id).catch(() => ({ spans: [] }))));

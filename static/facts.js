@@ -1,0 +1,55 @@
+// Facts about one span or about all spans of a trace, read from the SDK's JSON: pure functions, which Node runs too.
+
+const HEADER = "http.request.header.";
+
+// The SDK writes an id as "0x4bf9...", the headers and our addresses without the 0x.
+export const bare = (id) => id && id.replace(/^0x/, "");
+export const idOf = (span) => bare(span.context.span_id);
+export const kindOf = (span) => span.kind.replace("SpanKind.", "");
+export const serviceOf = (span) => String(span.resource.attributes["service.name"]);
+export const isError = (span) => span.status.status_code === "ERROR";
+export const servicesOf = (spans) => [...new Set(spans.map(serviceOf))];
+
+// { id, name } of the thread that a span was started in; null if the span does not say it.
+export function threadOf({ attributes }) {
+  const id = attributes["thread.id"] ?? null;
+  return id === null ? null : { id, name: String(attributes["thread.name"]) };
+}
+
+// Whether a span's context left in headers ("sent"), or its parent came in headers ("received"); null if neither did.
+export function crossingOf(span) {
+  const kind = kindOf(span);
+  if (kind === "CLIENT" && Object.keys(span.attributes).some((name) => name.startsWith(HEADER))) return "sent";
+  return kind === "SERVER" && span.parent_id ? "received" : null;
+}
+
+// [value, ...] of one header that a span sent or received, one for each line of it.
+export const headerValues = (span, name) => span.attributes[HEADER + name] ?? [];
+
+// Microseconds since 1970. Date.parse alone stops at milliseconds.
+export function micros(time) {
+  const fraction = time.match(/\.(\d{1,6})/)?.[1] ?? "";
+  return Date.parse(time.replace(/\.\d+/, "")) * 1000 + Number(fraction.padEnd(6, "0"));
+}
+
+// The first moment of a trace and the last that is known of it, in microseconds.
+export function extent(spans) {
+  const times = spans.flatMap(({ start_time, end_time }) => [micros(start_time), micros(end_time ?? start_time)]);
+  return { first: Math.min(...times), last: Math.max(...times) };
+}
+
+export const isOpen = (span) => span.end_time === null;
+
+// A trace grows while a span is open, and while a donut that the kitchen has taken waits for the fryer.
+export function isGrowing(spans) {
+  const parents = new Set(spans.map((span) => span.parent_id));
+  const isWaiting = ({ attributes, context }) => attributes["http.route"] === "/kitchen/add_donuts"
+    && attributes["http.response.status_code"] === 200 && !parents.has(context.span_id);
+  return spans.some((span) => isOpen(span) || isWaiting(span));
+}
+
+// 350 µs, 9.14 ms, 1.4 s
+export function inWords(time) {
+  const [unit, size] = time < 1000 ? ["µs", 1] : time < 999_500 ? ["ms", 1000] : ["s", 1_000_000];
+  return `${Number((time / size).toPrecision(3))} ${unit}`;
+}
