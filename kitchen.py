@@ -27,7 +27,7 @@ import traceback
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -154,7 +154,7 @@ class KitchenClient:
             )
             raise Refusal(502, sentence) from error
         if response.status == 503:
-            raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+            raise Refusal(503, KITCHEN_IS_FULL)
         return response.status, data
 
     def add_donut(self, order_id, flavor, deadline):
@@ -210,10 +210,10 @@ class Refusal(Exception):
     It has an HTTP status, one sentence that says what to do, and headers to send along.
     """
 
-    def __init__(self, status, sentence, headers=None):
+    def __init__(self, status, sentence):
         super().__init__(sentence)
         self.status = status
-        self.headers = headers or {}
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
 
 
 def read_json(data):
@@ -284,7 +284,7 @@ class W3CTraceContext(TextMapPropagator):
             context = Context()
         lines = getter.get(carrier, "traceparent") or []
         if len(lines) != 1:
-            return context  # 3.2: the header is absent, or nobody can say which of several is right
+            return context  # absent, or repeated, although it is not a list (RFC 9110 5.3)
         match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
         if match is None:
             return context  # 3.2.2: it does not have the form above
@@ -305,16 +305,21 @@ class W3CTraceContext(TextMapPropagator):
         current = trace.get_current_span(context).get_span_context()
         if not current.is_valid:
             return
-        trace_id = f"{current.trace_id:032x}"
-        span_id = f"{current.span_id:016x}"
-        flags = f"{current.trace_flags:02x}"
-        # 3.2.4: whatever version was received, 00 is the one that this program can write.
-        setter.set(carrier, "traceparent", f"00-{trace_id}-{span_id}-{flags}")
+        setter.set(carrier, "traceparent", format_traceparent(current))
         if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
             setter.set(carrier, "tracestate", current.trace_state.to_header())
 
-    # Auto-instrumentation: every package calls propagate.extract and propagate.inject as we do. By
-    # default these use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
+    # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject, too.
+    # By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
+    # opentelemetry-api.
+
+
+def format_traceparent(span_context):
+    """Return the traceparent of a span. 3.2.4: its version is 00, whatever was received."""
+    trace_id = f"{span_context.trace_id:032x}"
+    span_id = f"{span_context.span_id:016x}"
+    flags = f"{span_context.trace_flags:02x}"
+    return f"00-{trace_id}-{span_id}-{flags}"
 
 
 class HeaderGetter(Getter):
@@ -393,7 +398,7 @@ class W3CTraceState(TraceState):
         return self if key in self.members else self.update(key, value)
 
     def update(self, key, value):
-        """Return a copy in which a member is new or changed, and so the first (3.3.3)."""
+        """Return a copy in which a member is new or changed, and so the first (3.5)."""
         changed = W3CTraceState([(key, value), *self.delete(key).items()])
         return changed if key in changed else self  # it is malformed, or one too many
 
@@ -487,7 +492,7 @@ class Kitchen:
         """
         with self.lock:
             if self.queue.qsize() + quantity > MAX_WAITING:
-                raise Refusal(503, KITCHEN_IS_FULL, {"Retry-After": "10"})
+                raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
                 fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
@@ -548,7 +553,8 @@ def is_order_id(value):
 
 ORDER_ID = "microdonuts.order.id"  # the name of an attribute, and of a baggage entry
 
-PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-")  # or their beginning
+B3_HEADERS = ("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
+PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", *B3_HEADERS)
 
 # HTTP spans, notes on url.full and url.query: the values of these keys are replaced.
 SECRET = re.compile(
@@ -578,7 +584,7 @@ def header_attributes(headers):
     """
     attributes = {}
     for name, value in headers.items():
-        if name.lower().startswith(PROPAGATION_HEADERS):
+        if name.lower() in PROPAGATION_HEADERS:
             attribute = f"http.request.header.{name.lower()}"
             attributes.setdefault(attribute, []).append(value.strip(" \t"))
     return attributes
@@ -632,13 +638,23 @@ def type_name(error):
 
 # baggage: userId=Am%C3%A9lie;trusted, serverNode=DF%2028
 #
-# Two members. The first has the value "Amélie" and a property, "trusted", which the API cannot
-# express. "HTTP Header Format" is the part of W3C Baggage (commit 9af80f4) with these rules.
+# The header has two members. The first has the value "Amélie", and a property, "trusted", which the
+# API's baggage cannot hold. The rules are those of W3C Baggage (commit 9af80f4), Baggage
+# HTTP Header Format.
 
-MAX_BAGGAGE_BYTES = 8_192  # Limits
-BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # key: a token
-BAGGAGE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # value: baggage-octets
-UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # the baggage-octets that quote would encode, without "%"
+BAGGAGE_PAIR = re.compile(
+    r"""
+    (?P<key> [!#$%&'*+.^_`|~0-9A-Za-z-]+ )                          # "key": a token
+    (?: [ \t]* = [ \t]*
+        (?P<value> [\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]* )    # "value": printable, but no
+    )?                                                              # blank and none of " , ; \
+    """,
+    re.VERBOSE,
+)
+UNENCODED = (
+    "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have as it is, besides letters and digits
+)
+MAX_BAGGAGE_BYTES = 8_192  # "Limits"
 RECEIVED_MEMBERS = create_key("received-baggage-members")
 
 
@@ -656,14 +672,14 @@ class W3CBaggage(TextMapPropagator):
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
         for member in [text for text in header.split(",") if "=" in text]:
-            pair, *properties = [part.strip(" \t") for part in member.split(";")]
-            key, equals, value = split_pair(pair)
-            if not equals or not all(map(is_property, [pair, *properties])):
+            parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in member.split(";")]
+            if None in parts or parts[0]["value"] is None:
                 continue
-            text = urllib.parse.unquote(value)  # replaces what is not UTF-8, as "value" asks for
-            context = baggage.set_baggage(key, text, context)
+            key = parts[0]["key"]
+            value = urllib.parse.unquote(parts[0]["value"])  # "value": U+FFFD for what is not UTF-8
+            context = baggage.set_baggage(key, value, context)
             _, members = received.get(key, (None, []))  # a key may be repeated
-            received[key] = text, [*members, ";".join([f"{key}={value}", *properties])]
+            received[key] = value, [*members, ";".join(part[0] for part in parts)]
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
@@ -676,8 +692,10 @@ class W3CBaggage(TextMapPropagator):
             received_value, members = received.get(key, (None, []))
             if value == received_value:
                 passed_on += members
-            elif BAGGAGE_KEY.fullmatch(key):
-                own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
+                continue
+            member = f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}"
+            if BAGGAGE_PAIR.fullmatch(member):  # a key that is no token cannot be sent
+                own.append(member)
         header = ""
         for member in own + passed_on:
             if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
@@ -686,19 +704,8 @@ class W3CBaggage(TextMapPropagator):
             setter.set(carrier, "baggage", header.removesuffix(","))
 
     # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+", which
-    # W3C Baggage reads as a plus sign, takes properties for a part of the value, and logs a
-    # malformed header as it came.
-
-
-def split_pair(text):
-    """Return the key, "=" or "", and the value of a baggage pair or property."""
-    key, equals, value = text.partition("=")
-    return key.rstrip(" \t"), equals, value.lstrip(" \t")
-
-
-def is_property(text):
-    key, _, value = split_pair(text)
-    return BAGGAGE_KEY.fullmatch(key) and BAGGAGE_VALUE.fullmatch(value)
+    # W3C Baggage reads as a plus sign, takes properties for a part of the value, keeps only the
+    # last of repeated members, and logs a malformed member as it came.
 
 
 # Zipkin's B3, the format of the first walkthrough: one header, or several.
@@ -738,6 +745,7 @@ class B3(TextMapPropagator):
         """Return `context` with the sender's span, or with its sampling decision alone."""
         if context is None:
             context = Context()
+        parent = trace.get_current_span(context).get_span_context()
         trace_id, span_id, state = self.read(carrier, getter)
         if B3_TRACE_ID.fullmatch(trace_id) and B3_SPAN_ID.fullmatch(span_id):
             trace_id = int(trace_id, 16)
@@ -748,15 +756,20 @@ class B3(TextMapPropagator):
             # Accept ("1"), deny ("0") and debug ("d") can be sent alone. A ParentBased sampler asks
             # the parent, so the decision needs one: a span that another propagator has read before
             # this one, or one that we invent.
-            parent = trace.get_current_span(context).get_span_context()
             trace_id = parent.trace_id or int.from_bytes(os.urandom(16))
             span_id = parent.span_id or int.from_bytes(os.urandom(8))
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
         # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
         # is taken for "accept", and our own sampler is not asked.
-        flags = TraceFlags(TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED)
-        sender = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+        flags = TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED
+        trace_state = None
+        if parent.trace_id == trace_id:
+            # What B3 cannot express is kept if another propagator has read it: the random flag and
+            # the tracestate (W3C Trace Context, 3.2.2.5.2 and 3.5).
+            flags |= parent.trace_flags & 0b10
+            trace_state = parent.trace_state
+        sender = SpanContext(trace_id, span_id, True, TraceFlags(flags), trace_state)
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def read(self, carrier, getter):
@@ -772,22 +785,20 @@ class B3(TextMapPropagator):
         match = B3_SINGLE.fullmatch(single)
         if match:
             return match["trace_id"], match["span_id"], match["state"] or ""
-        state = first("x-b3-sampled")
-        if first("x-b3-flags") == "1":
-            state = "d"
-        # Before the specification, some senders wrote true and false.
-        state = {"true": "1", "false": "0"}.get(state, state)
+        # Before there was a specification, some senders wrote true and false.
+        states = {"1": "1", "true": "1", "0": "0", "false": "0"}
+        state = "d" if first("x-b3-flags") == "1" else states.get(first("x-b3-sampled"), "")
         return first("x-b3-traceid"), first("x-b3-spanid"), state
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span into the header, or headers, of this form."""
-        sender = trace.get_current_span(context).get_span_context()
-        if not sender.is_valid:
+        current = trace.get_current_span(context).get_span_context()
+        if not current.is_valid:
             return
-        trace_id = f"{sender.trace_id:032x}"
-        span_id = f"{sender.span_id:016x}"
+        trace_id = trace.format_trace_id(current.trace_id)
+        span_id = trace.format_span_id(current.span_id)
         is_debug = get_value(B3_DEBUG, context)
-        state = "1" if sender.trace_flags.sampled else "0"
+        state = "1" if current.trace_flags.sampled else "0"
         if self.is_single:
             state = "d" if is_debug else state
             setter.set(carrier, "b3", f"{trace_id}-{span_id}-{state}")
@@ -800,7 +811,7 @@ class B3(TextMapPropagator):
             setter.set(carrier, "x-b3-sampled", state)
 
     # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3 read
-    # upper-case ids, too, and lose a decision that was sent alone.
+    # upper-case ids, too, turn debug into accept, and lose a decision that was sent alone.
 
 
 PROPAGATORS = {
@@ -836,6 +847,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.close()
             timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
             self.connection = HTTPConnection(request.host, timeout=timeout)
+            self.connection.response_class = FinalResponse
             self.connection.connect()
             # detach leaves the first socket object without its file descriptor, which only one of
             # the two objects may close.
@@ -851,6 +863,8 @@ class KeptConnection(urllib.request.HTTPHandler):
     def read_body(self, response):
         """Return the body of a response, and keep its connection unless the kitchen closes it."""
         with response:
+            if len(response.headers.get_all("Content-Length", [])) > 1:
+                raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
             if response.length:
                 raise IncompleteRead(body, response.length)
@@ -878,6 +892,16 @@ class KeptConnection(urllib.request.HTTPHandler):
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+class FinalResponse(HTTPResponse):
+    """Skips all interim answers (RFC 9110 15.2), of which http.client skips 100 alone."""
+
+    def begin(self):
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # otherwise begin would do nothing
+            super().begin()
 
 
 class DeadlineSocket(socket.socket):

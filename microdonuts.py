@@ -16,7 +16,7 @@ auto-instrumentation does when nobody is looking. This is the trace of an order 
 
     span         one timed piece of work, such as "POST /order", which took 31 ms
     trace        the spans of one order, which share a trace id
-    context      the current span and the current baggage; a thread has one at a time
+    context      the current span and the current baggage, of a thread or an asyncio task
     baggage      names and values that travel with a trace, such as the order id
     carrier      what takes a context to another process: here, the headers of a request
     traceparent  the header for it: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
@@ -96,11 +96,17 @@ def trace_request(request):
         with use_span(span):
             answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
-            if span.get_span_context().is_valid:  # not if OTEL_SDK_DISABLED is true
-                answer.headers["Server-Timing"] = server_timing(span)
+            span_context = span.get_span_context()
+            # With OTEL_SDK_DISABLED=true there is no span of ours: this is the caller's, or
+            # invalid.
+            if span_context.is_valid and not span_context.is_remote:
+                # Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing).
+                traceparent = kitchen.format_traceparent(span_context)
+                answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
-    # WSGI application in the same steps. No package does it for http.server.
+    # WSGI application in the same steps, unless a span is current already. No package does it for
+    # http.server.
 
 
 def server_attributes(request):
@@ -115,7 +121,7 @@ def server_attributes(request):
         "http.request.method": request.command,
         "http.route": request.route,
         "network.protocol.version": request.request_version.removeprefix("HTTP/"),
-        "user_agent.original": request.headers.get("User-Agent"),
+        "user_agent.original": request.headers.get("User-Agent", "").strip(" \t") or None,
         # The URL, and the host and port that it names
         "url.scheme": "http",
         "url.path": request.url_path,
@@ -146,12 +152,6 @@ def describe_answer(span, answer):
     else:  # a Refusal, of which the status says enough
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
-
-
-def server_timing(span):
-    """Return the header that tells the caller its trace (W3C Trace Context, editor's draft)."""
-    ids = span.get_span_context()
-    return f'trace;desc="00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"'
 
 
 ###############################################################################
@@ -197,7 +197,7 @@ def place_order(client, order_id, flavors, deadline):
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
         sentence = f"Order {order_id} failed with {counts}. {refusal}"
-        raise Refusal(refusal.status, sentence, refusal.headers) from refusal
+        raise Refusal(refusal.status, sentence) from refusal
     return donuts
 
 
@@ -341,10 +341,10 @@ class CodeLocation(SpanProcessor):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
         frame = sys._getframe(1)  # the SDK called this method; the frame we want is further out
-        while frame and frame.f_globals.get("__file__") not in self.MODULES:
+        while frame and frame.f_code.co_filename not in self.MODULES:
             frame = frame.f_back
         if frame:
-            path = frame.f_globals["__file__"]
+            path = frame.f_code.co_filename
             function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
             attributes["code.function.name"] = function
             attributes["code.file.path"] = path
@@ -430,7 +430,7 @@ def read_names(variable, value, choices, default):
         elif name:
             known = ", ".join([*choices, "none"])
             print_line(f"{variable} has {name!r}, which is ignored: use {known}")
-    return names or default
+    return list(dict.fromkeys(names)) or default  # each name once
 
 
 def set_up_tracing(store):
@@ -449,12 +449,13 @@ def set_up_tracing(store):
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
     provider.add_span_processor(store)
-    for exporter in dict.fromkeys(exporters):  # each once, in this order
+    for exporter in exporters:
         provider.add_span_processor(make_processor(exporter))
     trace.set_tracer_provider(provider)
     return provider
     # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts.
-    # The variables are read by opentelemetry-sdk; opentelemetry-distro only sets defaults for them.
+    # opentelemetry-api reads OTEL_PROPAGATORS, and opentelemetry-sdk reads the others.
+    # opentelemetry-distro only sets defaults for them.
 
 
 ###############################################################################
@@ -686,10 +687,18 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def handle_expect_100(self):
+        """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
+        return True
+
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
+        # RFC 9110 7.6.1: a list of options, of which http.server knows only one that is alone.
+        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
+        if "close" in [option.strip(" \t") for option in options]:
+            self.close_connection = True
         self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
         try:
             if is_traced(self.url_path):
@@ -701,14 +710,14 @@ class Handler(BaseHTTPRequestHandler):
             self.log_message("hung up before its answer (%s)", type(error).__name__)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-    do_CONNECT = do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
+    do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
         """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
         target = self.requestline.split(" ")[1]
         self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
         self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
-        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
+        absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
         path, _, self.url_query = target.partition("?")
@@ -748,8 +757,9 @@ class Handler(BaseHTTPRequestHandler):
         method, endpoint = ROUTES[self.route]
         allowed = ["GET", "HEAD"] if method == "GET" else [method]
         if self.command not in allowed:
-            headers = {"Allow": ", ".join(allowed)}
-            raise Refusal(405, f"Use {' or '.join(allowed)} here.", headers)
+            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
+            refusal.headers["Allow"] = ", ".join(allowed)
+            raise refusal
         own_origin = f"http://{self.authority}"
         if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
@@ -770,6 +780,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
         if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
+        expectation = self.headers.get("Expect", "").lower()
+        if expectation == "100-continue" and self.request_version != "HTTP/1.0":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             body = self.rfile.read(int(self.length))
         except OSError:
@@ -860,11 +873,10 @@ class Server(ThreadingHTTPServer):
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
-            raise Refusal(503, "Too many orders at once: try again later.", {"Retry-After": "10"})
+            raise Refusal(503, "Too many orders at once: try again later.")
         try:
             if self.is_closing:
-                sentence = "The shop is closing: order again when it is open."
-                raise Refusal(503, sentence, {"Retry-After": "10"})
+                raise Refusal(503, "The shop is closing: order again when it is open.")
             yield deadline
         finally:
             self.order_lock.release()

@@ -1,231 +1,373 @@
-"""The kitchen of MicroDonuts, and the way to reach it.
+"""The kitchen of MicroDonuts, and the client that calls it.
 
-Kitchen fries donuts, one at a time, in a thread of its own. KitchenClient asks it for them over HTTP, even where both
-are one process. This is the shop before tracing: each "# BLOCK" is a place where README.md's walkthrough adds some.
+This is the kitchen before it is traced: see README.md, in this folder.
 """
 
-import base64
 import collections
-import contextlib
+import dataclasses
 import json
 import queue
-import re
-import select
 import socket
 import threading
 import time
-import types
+import traceback
 import urllib.parse
 import urllib.request
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 
-# BLOCK 0: OpenTelemetry's API
+###############################################################################
+# BLOCK 7: the shape of every span
+###############################################################################
 
-
-class Refusal(Exception):
-    """An answer other than 200: its status, one sentence that says what to do, and headers to go with it."""
-
-    def __init__(self, status, sentence, headers=None):
-        super().__init__(sentence)
-        self.status, self.headers = status, headers or {}
-
-
-# The value of a JSON text (RFC 8259: no NaN, no Infinity; int refuses them). Raises ValueError or RecursionError.
-read_json = json.JSONDecoder(parse_constant=int).decode
-
-
-# BLOCK 1: what both halves write on their spans
-
-
-# The kitchen
-
-STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # one donut at a time: in a trace, the "fry" spans of an order are a staircase
-RECEIVED_SECONDS = 0.4  # of these, in the fryer's hands before it cooks
-MAX_WAITING = 1_000
-MAX_REMEMBERED = 10_000
-
-
-class Kitchen:
-    """Fries donuts, one at a time and in the order in which they came; its thread starts with it. At most MAX_WAITING
-    donuts wait. MAX_REMEMBERED are remembered: beyond that the oldest ones, which are ready, are forgotten."""
-
-    def __init__(self, fry_seconds=FRY_SECONDS):
-        self.fry_seconds = fry_seconds
-        self.donuts = collections.deque()  # all that are remembered, oldest first
-        self.orders = collections.defaultdict(collections.deque)  # the same by order id
-        self.added = self.started = 0  # numbers of the newest donut and of the one the fryer took last ...
-        self.free_at = 0.0  # ... which will be ready at this time.monotonic()
-        self.lock = threading.Lock()
-        self.queue, self.closing = queue.SimpleQueue(), False
-        self.fryer = threading.Thread(target=self.fry_all, daemon=True)
-        self.fryer.start()
-
-    def add(self, order_id, flavor, quantity):
-        """Take `quantity` donuts, all or none: how many of the order there are now. Refusal 503 if too many wait."""
-        with self.lock:
-            if self.added - self.started + quantity > MAX_WAITING:
-                raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": "10"})
-            for _ in range(quantity):
-                self.added += 1
-                donut = types.SimpleNamespace(order_id=order_id, flavor=flavor, status=STATES[0], number=self.added)
-                self.donuts.append(donut)
-                self.orders[order_id].append(donut)
-                self.enqueue(donut)
-            while len(self.donuts) > MAX_REMEMBERED:
-                oldest = self.donuts.popleft().order_id
-                self.orders[oldest].popleft()
-                if not self.orders[oldest]:
-                    del self.orders[oldest]
-            return len(self.orders[order_id])
-
-    def get(self, order_id=None):
-        """The donuts of one order (none if it is unknown), or all: [{flavor, order_id, status, ready_in}, ...].
-        `ready_in` is in seconds: for a waiting donut, what those before it take and what it takes itself."""
-        with self.lock:
-            now = time.monotonic()
-            chosen = self.donuts if order_id is None else self.orders.get(order_id, ())
-            return [{"flavor": donut.flavor, "order_id": donut.order_id, "status": donut.status,
-                     "ready_in": round(self.ready_in(donut, now), 3)} for donut in chosen]
-
-    def ready_in(self, donut, now):
-        if donut.status == "ready":
-            return 0.0
-        return max(0.0, self.free_at - now) + (donut.number - self.started) * self.fry_seconds
-
-    def close(self):
-        """Finish the donut in the fryer, and no other."""
-        self.closing = True
-        self.queue.put(None)
-        self.fryer.join()
-
-    # BLOCK 2: the donut's way through the queue into the other thread
-
-    def enqueue(self, donut):
-        self.queue.put(donut)
-
-    def fry_all(self):
-        while (donut := self.queue.get()) and not self.closing:
-            self.fry(donut)
-
-    def fry(self, donut):
-        received = min(RECEIVED_SECONDS, self.fry_seconds)
-        with self.lock:
-            donut.status, self.started = "received", donut.number
-            self.free_at = time.monotonic() + self.fry_seconds
-        for status, seconds in (("cooking", received), ("ready", self.fry_seconds - received)):
-            if seconds:  # a sleep of 0 would still hand the interpreter to every other thread first
-                time.sleep(seconds)
-            donut.status = status
-
-
-# The way to the kitchen
-
-class Socket(socket.socket):
-    """Reads until `deadline`, a time.monotonic(); a timeout alone begins anew with each byte that drips in."""
-
-    def recv_into(self, *arguments):
-        self.settimeout(max(0.001, self.deadline - time.monotonic()))
-        return super().recv_into(*arguments)
-
-
-class KeptConnections(urllib.request.HTTPHandler):
-    """http:// for urllib on connections that are kept; urllib's own handler closes each after one answer."""
-
-    def __init__(self):
-        super().__init__()
-        self.idle = collections.deque()  # of HTTPConnections, the one used last at the right
-
-    def http_open(self, request):
-        deadline = time.monotonic() + request.timeout
-        connection = request.connection = self.take() or HTTPConnection(request.host, timeout=request.timeout)
-        if not connection.sock:
-            connection.connect()
-            connection.sock = Socket(fileno=connection.sock.detach())
-        connection.sock.settimeout(request.timeout)
-        connection.sock.deadline = deadline
-        connection.request(request.get_method(), request.selector, request.data, dict(request.header_items()))
-        # BLOCK 3: the peer that was really reached
-        return connection.getresponse()
-
-    def take(self):
-        """An idle connection with nothing to read: one that the kitchen has closed is noticed before it is used. Nor is
-        one that the kitchen may just be about to close: half of Handler.timeout, in microdonuts.py, is old enough."""
-        with contextlib.suppress(IndexError):
-            while True:
-                connection, poll = self.idle.pop(), select.poll()
-                poll.register(connection.sock, select.POLLIN)
-                if time.monotonic() - connection.idle_since < 5 and not poll.poll(0):
-                    return connection
-                connection.close()
-
-    def read(self, connection, response):
-        """The body of a response; its connection is then kept for another request, unless the kitchen will close it."""
-        with response:
-            data = b"".join(iter(lambda: response.read1(65_536), b""))  # not read(): it trusts any Content-Length
-        if response.length:
-            raise IncompleteRead(data, response.length)
-        if not response.will_close:
-            connection.idle_since = time.monotonic()
-            self.idle.append(connection)
-        return data
+###############################################################################
+# BLOCK 8: the client of the kitchen
+###############################################################################
 
 
 class KitchenClient:
-    """Asks the kitchen at `url` (http://host:port) for things. What it raises is a Refusal, 502, 503 or 504."""
+    """Calls the kitchen at `url`, which has the form "http://host:port".
+
+    A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
+    503 if it is full, and 504 if it has not answered by the deadline, a value of time.monotonic().
+    """
 
     def __init__(self, url):
+        self.url = url
         parts = urllib.parse.urlsplit(url)
-        userinfo, at, authority = parts.netloc.rpartition("@")
-        self.url, self.host, self.port = f"http://{authority}", parts.hostname, parts.port or 80
-        credentials = f"Basic {base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()}"  # RFC 7617 2
-        self.headers = {"Content-Type": "application/json", **({"Authorization": credentials} if at else {})}
-        self.connections = KeptConnections()
-        # An opener of one handler: no proxy, and no redirect, which would carry our headers to another host.
+        self.host = parts.hostname
+        self.port = parts.port or 80
+        self.connection = KeptConnection()  # one connection for all calls (BLOCK 13)
+        # An opener with only this handler knows no proxies and follows no redirects. A redirect
+        # would send our headers to another host.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(self.connections)
-
-    def add_donut(self, order_id, flavor, deadline):
-        """Have one donut fried; `deadline` is a time.monotonic()."""
-        self.call("POST", "/kitchen/add_donuts", json.dumps({"order_id": order_id, "flavor": flavor}), deadline)
-
-    def get_donuts(self, order_id, deadline):
-        """The donuts of an order, as Kitchen.get gives them."""
-        donuts = self.call("GET", f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id)}", None, deadline)
-        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
-            raise Refusal(502, f"The kitchen at {self.url} gave no list of donuts: look at its terminal.")
-        return donuts
-
-    def call(self, method, path, body, deadline):
-        """One HTTP request to the kitchen: the JSON value of its answer."""
-        request = urllib.request.Request(self.url + path, body and body.encode(), self.headers, method=method)
-        try:
-            response, data = self.exchange(request, deadline)
-        except (OSError, HTTPException, UnicodeError) as error:
-            request.connection.close()
-            is_late, what = isinstance(error, TimeoutError), f"gave no whole answer ({type(error).__name__})"
-            sentence = f"The kitchen at {self.url} {'took too long' if is_late else what}: see that it runs."
-            raise Refusal(504 if is_late else 502, sentence) from error
-        if response.status == 503:
-            wait = re.fullmatch("[0-9]+", response.headers.get("Retry-After", ""))  # RFC 9110 10.2.3: or a date
-            raise Refusal(503, "The kitchen is full: try again later.", {"Retry-After": wait[0] if wait else "10"})
-        try:
-            return read_json(data.decode() if response.status == 200 else "")
-        except (ValueError, RecursionError):
-            sentence = f"The kitchen at {self.url} answered {response.status}, nothing of use: look at its terminal."
-            raise Refusal(502, sentence) from None
-
-    # BLOCK 4: the CLIENT span, and what it injects
+        self.opener.add_handler(self.connection)
 
     def exchange(self, request, deadline):
-        """Send a request and read its answer: (response, body)."""
-        response = self.opener.open(request, timeout=max(0.001, deadline - time.monotonic()))
-        return response, self.connections.read(request.connection, response)
+        """Send a request and return its response and the bytes of its body."""
+        self.connection.deadline = deadline
+        response = self.opener.open(request)
+        body = self.connection.read_body(response)
+        return response, body
+
+    def call(self, method, path, deadline, body=None):
+        """Make one request, and return the status and the body of the answer."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            response, data = self.exchange(request, deadline)
+        except TimeoutError as error:
+            self.close()
+            sentence = f"The kitchen at {self.url} took too long: check that it is running."
+            raise Refusal(504, sentence) from error
+        except (OSError, HTTPException, UnicodeError) as error:
+            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
+            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            self.close()
+            reason = type(error).__name__
+            sentence = (
+                f"The kitchen at {self.url} did not answer ({reason}): check that it is running."
+            )
+            raise Refusal(502, sentence) from error
+        if response.status == 503:
+            raise Refusal(503, KITCHEN_IS_FULL)
+        return response.status, data
+
+    def add_donut(self, order_id, flavor, deadline):
+        """Have one donut fried for an order."""
+        fields = {"order_id": order_id, "flavor": flavor}
+        status, data = self.call(
+            "POST", "/kitchen/add_donuts", deadline, json.dumps(fields).encode()
+        )
+        self.parse(status, data)
+
+    def get_donuts(self, order_id, deadline):
+        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
+        path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
+        status, data = self.call("GET", path, deadline)
+        if status == 404:
+            return []
+        donuts = self.parse(status, data)
+        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
+            sentence = f"The kitchen at {self.url} sent no list of donuts: look at its terminal."
+            raise Refusal(502, sentence)
+        return donuts
+
+    def parse(self, status, data):
+        """Return the JSON value of an answer, whose status has to be 200."""
+        if status != 200:
+            sentence = f"The kitchen at {self.url} answered with {status}: look at its terminal."
+            raise Refusal(502, sentence)
+        try:
+            return read_json(data)
+        except (ValueError, RecursionError):
+            sentence = f"The kitchen at {self.url} did not send JSON: look at its terminal."
+            raise Refusal(502, sentence) from None
+
+    def close(self):
+        self.connection.close()
+
+
+class Refusal(Exception):
+    """An answer other than 200 that this program gives on purpose.
+
+    It has an HTTP status, one sentence that says what to do, and headers to send along.
+    """
+
+    def __init__(self, status, sentence):
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
+
+
+def read_json(data):
+    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
+    return json.loads(data.decode(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # Python reads NaN and Infinity otherwise
 
 
 def is_donut(item):
-    return (isinstance(item, dict) and item.get("status") in STATES and type(item.get("ready_in")) in (int, float)
-            and 0 <= item["ready_in"] < float("inf"))
+    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("flavor"), str)
+        and item.get("status") in STATES
+        and type(item.get("ready_in")) in (int, float)
+        and 0 <= item["ready_in"] < float("inf")
+    )
 
 
-# BLOCK 5: what travels in the headers
+###############################################################################
+# BLOCK 9: W3C Trace Context
+###############################################################################
+
+###############################################################################
+# BLOCK 10: the kitchen
+###############################################################################
+
+STATES = ("new_order", "received", "cooking", "ready")
+FRY_SECONDS = 1.4  # for one donut after the other
+RECEIVED_SECONDS = 0.4  # how much of that a donut is "received" before it is "cooking"
+MAX_WAITING = 1_000
+MAX_REMEMBERED = 10_000
+KITCHEN_IS_FULL = "The kitchen is full: try again later."
+
+
+@dataclasses.dataclass(eq=False)
+class Donut:
+    order_id: str
+    flavor: str
+    status: str  # one of STATES
+    ready_at: float  # when it will be ready, a time.monotonic()
+
+
+class Kitchen:
+    """Fries donuts in a thread of its own, one at a time, in the order in which they came.
+
+    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered, and beyond that the
+    oldest are forgotten, which are always ready.
+    """
+
+    def __init__(self, fry_seconds=FRY_SECONDS):
+        self.fry_seconds = fry_seconds
+        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
+        # because add_donuts calls forget.
+        self.lock = threading.RLock()
+        self.donuts = collections.deque()  # all that are remembered, the oldest first
+        self.orders = {}  # the same donuts in lists, by order id
+        self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
+        self.queue = queue.SimpleQueue()
+        self.is_closing = False
+        self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)
+        self.fryer.start()
+
+    def enqueue(self, donut):
+        """Hand a donut to the fryer."""
+        self.queue.put(donut)
+
+    def fry_all(self):
+        """Fry one donut after the other, until the kitchen closes."""
+        while True:
+            donut = self.queue.get()
+            if self.is_closing:
+                return
+            try:
+                self.fry(donut)
+            except Exception:
+                # Forget the donut, and fry the next one.
+                traceback.print_exc()
+                self.forget(donut)
+
+    def fry(self, donut):
+        """Take a donut from "new_order" to "ready"."""
+        donut.status = "received"  # without the lock, because only this thread sets a status
+        pause(min(RECEIVED_SECONDS, self.fry_seconds))
+        donut.status = "cooking"
+        pause(donut.ready_at - time.monotonic())
+        donut.status = "ready"
+
+    def add_donuts(self, order_id, flavor, quantity):
+        """Take all donuts, or none. Return how many donuts of the order are remembered now.
+
+        Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
+        """
+        with self.lock:
+            if self.queue.qsize() + quantity > MAX_WAITING:
+                raise Refusal(503, KITCHEN_IS_FULL)
+            for _ in range(quantity):
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
+                self.last_ready_at = fryer_is_free_at + self.fry_seconds
+                donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
+                self.donuts.append(donut)
+                self.orders.setdefault(order_id, []).append(donut)
+                self.enqueue(donut)
+            while len(self.donuts) > MAX_REMEMBERED:
+                self.forget(self.donuts[0])
+            return len(self.orders[order_id])
+
+    def forget(self, donut):
+        with self.lock:
+            self.donuts.remove(donut)
+            siblings = self.orders[donut.order_id]
+            siblings.remove(donut)
+            if not siblings:
+                del self.orders[donut.order_id]
+
+    def get_donuts(self, order_id=None):
+        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
+
+        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
+        """
+        now = time.monotonic()
+        with self.lock:
+            chosen = self.donuts if order_id is None else self.orders.get(order_id, [])
+            return [
+                {
+                    "flavor": donut.flavor,
+                    "order_id": donut.order_id,
+                    "status": donut.status,
+                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
+                }
+                for donut in chosen
+            ]
+
+    def close(self):
+        """Finish the donut in the fryer, and no other one."""
+        self.is_closing = True
+        self.queue.put(None)  # wakes a fryer that waits
+        self.fryer.join()
+
+
+def pause(seconds):
+    if seconds > 0:  # a sleep of 0 seconds would still wait for all other threads
+        time.sleep(seconds)
+
+
+def is_order_id(value):
+    """Tell whether a value is printable text of 1 to 100 characters."""
+    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
+
+
+###############################################################################
+# BLOCK 11: what is written on spans
+###############################################################################
+
+###############################################################################
+# BLOCK 12: W3C Baggage and B3
+###############################################################################
+
+###############################################################################
+# BLOCK 13: a connection that is kept. Nothing below is about tracing, but for three lines.
+###############################################################################
+
+MAX_ANSWER = 1_048_576  # bytes
+MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which the kitchen closes
+
+
+class KeptConnection(urllib.request.HTTPHandler):
+    """Makes urllib use one connection again and again; its own handler closes it after an answer.
+
+    Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.connection = None
+        self.idle_since = 0.0
+        self.deadline = 0.0
+
+    def http_open(self, request):
+        """Send a request and return its response, of which only the head has been read."""
+        if not self.is_usable():
+            self.close()
+            timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
+            self.connection = HTTPConnection(request.host, timeout=timeout)
+            self.connection.connect()
+            # detach leaves the first socket object without its file descriptor, which only one of
+            # the two objects may close.
+            self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
+        self.connection.sock.begin(self.deadline)
+        headers = dict(request.header_items())
+        self.connection.request(request.get_method(), request.selector, request.data, headers)
+        return self.connection.getresponse()
+
+    def read_body(self, response):
+        """Return the body of a response, and keep its connection unless the kitchen closes it."""
+        with response:
+            body = response.read(MAX_ANSWER)
+            if response.length:
+                raise IncompleteRead(body, response.length)
+        if response.will_close:
+            self.close()
+        self.idle_since = time.monotonic()
+        return body
+
+    def is_usable(self):
+        """Tell whether the kept connection is open, with nothing to be read from it."""
+        if self.connection is None or self.connection.sock is None:
+            return False
+        if time.monotonic() - self.idle_since > MAX_IDLE_SECONDS:
+            return False
+        try:
+            self.connection.sock.settimeout(0)
+            self.connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # the kitchen has closed it, or has sent what nobody asked for
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+class DeadlineSocket(socket.socket):
+    """Reads until a deadline, and at most MAX_ANSWER bytes.
+
+    A timeout alone would begin anew with each byte of an answer that comes in drops.
+    """
+
+    def begin(self, deadline):
+        """Start to count the time and the bytes of one exchange."""
+        self.deadline = deadline
+        self.bytes_left = MAX_ANSWER
+        self.settimeout(max(0.001, deadline - time.monotonic()))
+
+    def recv_into(self, *arguments):
+        seconds_left = self.deadline - time.monotonic()
+        if seconds_left <= 0:
+            raise TimeoutError("the deadline has passed")
+        self.settimeout(seconds_left)
+        count = super().recv_into(*arguments)
+        self.bytes_left -= count
+        if self.bytes_left < 0:
+            raise AnswerTooLong(f"more than {MAX_ANSWER} bytes")
+        return count
+
+
+class AnswerTooLong(HTTPException):
+    pass

@@ -1,15 +1,17 @@
-"""MicroDonuts: a donut shop of two files, to learn from how a trace crosses from one service to another.
+"""MicroDonuts: a donut shop in two files, before it is traced.
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order and asks the kitchen to fry it, over HTTP, even where both are one process. This is the shop
-before tracing: each "# BLOCK" is a place where README.md's walkthrough adds some.
+The shop takes an order, and asks the kitchen to fry the donuts: over HTTP, even while both are one
+process. README.md, in this folder, is a walkthrough that traces this shop by hand. It names places
+in the two files by the banners with BLOCKs in them. Some have nothing below them yet.
 """
 
 import argparse
-import collections
 import contextlib
+import dataclasses
 import gc
+import ipaddress
 import json
 import math
 import pathlib
@@ -19,410 +21,612 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import uuid
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
-gc.set_threshold(50_000)  # modules, spans and donuts stay on purpose: the default, 700, searches them too often
+import kitchen
+from kitchen import Kitchen, KitchenClient, Refusal
 
-# BLOCK 0: OpenTelemetry's API and SDK
+###############################################################################
+# BLOCK 1: the SERVER span
+###############################################################################
 
-from kitchen import FRY_SECONDS, STATES, Kitchen, KitchenClient, Refusal, read_json
+###############################################################################
+# BLOCK 2: the endpoints
+###############################################################################
 
-# BLOCK 1: the tracer provider, and where its spans go
+# An endpoint takes a request, with the fields of its JSON body, and the shop, which is the Server
+# of BLOCK 6. It returns an Answer, or raises a Refusal, which is turned into an answer.
 
 
+def order(request, shop):
+    """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-# What the endpoints answer, and what they ask for
+    Call the kitchen once for each donut, and answer with the new order (see describe_order).
+    """
+    flavors = parse_basket(request.fields.get("donuts"))
+    order_id = str(uuid.uuid4())
+    with shop.one_at_a_time() as deadline:  # waits for its turn
+        donuts = place_order(shop.client, order_id, flavors, deadline)
+        return json_answer(describe_order(order_id, donuts))
+
+
+def place_order(client, order_id, flavors, deadline):
+    """Have each donut fried, and return all donuts of the order.
+
+    Raise Refusal(502, 503 or 504) if a call fails. The kitchen fries what it accepted before that,
+    so the sentence says how many donuts that is.
+    """
+    accepted = 0
+    try:
+        for flavor in flavors:
+            client.add_donut(order_id, flavor, deadline)
+            accepted += 1
+        donuts = client.get_donuts(order_id, deadline)
+        if not donuts:
+            raise Refusal(502, "The kitchen has forgotten them: look at its terminal.")
+    except Refusal as refusal:
+        counts = f"{accepted} of {len(flavors)} donuts accepted"
+        sentence = f"Order {order_id} failed with {counts}. {refusal}"
+        raise Refusal(refusal.status, sentence) from refusal
+    return donuts
+
+
+def order_status(request, shop):
+    """POST /status {"order_id": "..."}
+
+    Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
+    """
+    order_id = parse_order_id(request.fields.get("order_id"))
+    with shop.one_at_a_time() as deadline:
+        donuts = shop.client.get_donuts(order_id, deadline)
+        if not donuts:
+            raise Refusal(404, "The kitchen knows no such order: check the order_id.")
+        return json_answer(describe_order(order_id, donuts))
+
+
+def add_donuts(request, shop):
+    """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
+
+    Answer with the order id, and with the number of donuts that the order now has.
+    """
+    order_id = parse_order_id(request.fields.get("order_id"))
+    flavor, quantity = parse_donut({"quantity": 1, **request.fields})  # 1 if there is none
+    count = shop.kitchen.add_donuts(order_id, flavor, quantity)
+    return json_answer({"order_id": order_id, "donuts": count})
+
+
+def get_donuts(request, shop):
+    """GET /kitchen/get_donuts?order_id=...
+
+    Answer with the donuts of the order, or with all donuts if no order is named.
+    """
+    order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
+    if not order_ids:
+        return json_answer(shop.kitchen.get_donuts())
+    if len(order_ids) > 1:
+        raise Refusal(400, "Ask for one order at a time: give order_id once.")
+    donuts = shop.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    if not donuts:
+        raise Refusal(404, "The kitchen knows no such order: check the order_id.")
+    return json_answer(donuts)
+
+
+###############################################################################
+# BLOCK 3: what a request may ask for, and what it is answered
+###############################################################################
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
 MAX_DONUTS = 100  # in one order
-MAX_BODY = 65_536  # bytes
 
 
-# What goes back to the client; `error` is the exception behind a 500 that nobody foresaw.
-Answer = collections.namedtuple("Answer", "status body headers error", defaults=[None])
+@dataclasses.dataclass
+class Answer:
+    status: int
+    body: bytes
+    headers: dict
+    error: Exception = None  # the exception behind a 500
 
 
-def in_json(value, status=200, headers=None, error=None):
-    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})}, error)
+def json_answer(value, status=200, headers=None, error=None):
+    """Return an Answer with a JSON body."""
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return Answer(status, json.dumps(value).encode(), headers, error)
 
 
-def check_order_id(order_id):
-    """An order id is printable text of 1 to 100 characters."""
-    if not isinstance(order_id, str) or not 0 < len(order_id) <= 100 or not order_id.isprintable():
-        raise Refusal(400, 'Say which order: "order_id" must be the text that the answer to the order gave.')
-    return order_id
+def parse_order_id(value):
+    """Return an order id. Raise Refusal(400) if the value cannot be one."""
+    if not kitchen.is_order_id(value):
+        raise Refusal(400, 'Say which order: "order_id" must be the text that the order was given.')
+    return value
 
 
-def check_donut(item, default_quantity=None):
-    """(flavor, quantity) of one item of a basket."""
+def parse_donut(item):
+    """Return the flavor and the quantity of one item of a basket. Raise Refusal(400)."""
     if not isinstance(item, dict):
         raise Refusal(400, 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.')
-    flavor, quantity = item.get("flavor"), item.get("quantity", default_quantity)
+    flavor = item.get("flavor")
+    quantity = item.get("quantity")
     if flavor not in FLAVORS:
         raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
-    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # not isinstance: True is an int too
+    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # True is an int, too
         raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
     return flavor, quantity
 
 
-def check_basket(items):
-    """The flavors of an order, one for each donut."""
+def parse_basket(items):
+    """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
     if not isinstance(items, list) or not items:
-        raise Refusal(400, 'Order something: "donuts" must be a list, [{"flavor": "glazed", "quantity": 1}].')
-    flavors = [flavor for flavor, quantity in map(check_donut, items) for _ in range(quantity)]
+        example = '[{"flavor": "glazed", "quantity": 1}]'
+        raise Refusal(400, f'Order something: "donuts" must be a list such as {example}.')
+    flavors = []
+    for item in items:
+        flavor, quantity = parse_donut(item)
+        flavors += [flavor] * quantity
     if len(flavors) > MAX_DONUTS:
         raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
     return flavors
 
 
-# The order endpoints: they hold the kitchen's client, and nothing of the kitchen
+def describe_order(order_id, donuts):
+    """Return the answer to an order and to a status check, from the donuts as the kitchen has them.
 
-# BLOCK 2: the spans of an order and of a status check
-
-
-
-def order(request, client):
-    """POST /order {"donuts": [{"flavor", "quantity"}, ...]}: fry them, one kitchen call for each donut."""
-    flavors = check_basket(request.fields.get("donuts"))
-    order_id = str(uuid.uuid4())
-    return in_json(place(order_id, flavors, client, request.deadline))
-
-
-def place(order_id, flavors, client, deadline):
-    taken = 0
-    try:
-        for flavor in flavors:
-            client.add_donut(order_id, flavor, deadline)
-            taken += 1
-        return summary(order_id, client.get_donuts(order_id, deadline))
-    except Refusal as refusal:
-        sentence = f"Order {order_id} failed with {taken} of {len(flavors)} donuts taken. {refusal}"
-        raise Refusal(max(502, refusal.status), sentence, refusal.headers) from refusal  # 404: the kitchen's mistake
+    The state is that of the donut that is least advanced. The estimated delivery time is in whole
+    seconds from now, until the last donut is ready.
+    """
+    state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
+    seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
+    return {
+        "order_id": order_id,
+        "estimated_delivery_time": 0 if state == "ready" else seconds,
+        "state": state,
+        "donuts": [
+            {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
+        ],
+    }
 
 
-def status(request, client):
-    """POST /status {"order_id"}: how far an order is."""
-    order_id = check_order_id(request.fields.get("order_id"))
-    return in_json(summary(order_id, client.get_donuts(order_id, request.deadline)))
+###############################################################################
+# BLOCK 4: where the spans go
+###############################################################################
 
-
-def summary(order_id, donuts):
-    """An order is as far as its least advanced donut, and as far off as its last. Refusal 404 if it has none."""
-    if not donuts:
-        raise Refusal(404, "The kitchen knows no such order: check the order_id, or order again.")
-    state = min((donut["status"] for donut in donuts), key=STATES.index)
-    seconds = 0 if state == "ready" else math.ceil(max(donut["ready_in"] for donut in donuts))
-    return {"order_id": order_id, "estimated_delivery_time": seconds, "state": state}
-
-
-# The kitchen endpoints: they hold the kitchen, and nothing of the orders
-
-
-def add_donuts(request, kitchen):
-    """POST /kitchen/add_donuts {"order_id", "flavor", "quantity": 1}: how many donuts of that order there are now."""
-    order_id = check_order_id(request.fields.get("order_id"))
-    flavor, quantity = check_donut(request.fields, default_quantity=1)
-    return in_json({"order_id": order_id, "donuts": kitchen.add(order_id, flavor, quantity)})
-
-
-def get_donuts(request, kitchen):
-    """GET /kitchen/get_donuts?order_id=: the donuts of one order, or all; kitchen.Kitchen.get tells their shape."""
-    order_ids = parse_qs(request.query, keep_blank_values=True).get("order_id", [])
-    if len(order_ids) > 1:
-        raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    return in_json(kitchen.get(check_order_id(order_ids[0]) if order_ids else None))
-
-
-# The page, and what it reads: none of this is traced
+###############################################################################
+# BLOCK 5: the page's files and read-outs; ROUTES
+###############################################################################
 
 HERE = pathlib.Path(__file__).resolve().parent
-CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png",
-                 ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".py": "text/plain; charset=utf-8"}
-FOLDER = HERE / "static" if (HERE / "static").is_dir() else HERE.parent / "static"
-STATIC = {path.name: path for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES and not path.is_symlink()}
-SOURCES = {name: HERE / name for name in ("microdonuts.py", "kitchen.py")}
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
-
-
-def file(request, files):
-    """GET /, /static/<name>, /source/<name>: one of the files found at the start; no path is made from a request."""
-    name = request.path.rpartition("/")[2] or "index.html"
-    if name not in files:
-        raise Refusal(404, "There is no such file: start from the page, at /.")
-    headers = {"Content-Type": CONTENT_TYPES[files[name].suffix], "Content-Security-Policy": POLICY,
-               "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Answer(200, files[name].read_bytes(), headers)
-
-
-# BLOCK 3: the spans that the page reads
-
-
-# The contents page: path, its method, the function that answers, and the one thing that function holds.
-ROUTES = {
-    "/order": ("POST", order, "client"),
-    "/status": ("POST", status, "client"),
-    "/kitchen/add_donuts": ("POST", add_donuts, "kitchen"),
-    "/kitchen/get_donuts": ("GET", get_donuts, "kitchen"),
-    "/": ("GET", file, "static"),
-    "/static/": ("GET", file, "static"),
-    "/source/": ("GET", file, "sources"),
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".py": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+FILE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
 }
 
-# HTTP, as far as http.server leaves it to us. Sections are of RFC 9110 (semantics) and RFC 9112 (HTTP/1.1).
 
-TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2
-# RFC 9112 2.2, 3, 5: perhaps an empty line, the request line, the headers, an empty line; a line may end in LF alone.
-HEAD = re.compile(rf"(?:\r?\n)?({TOKEN}) ([!-~]+) (HTTP/[0-9]\.[0-9])\r?\n((?:{TOKEN}:[^\r\n\0]*\r?\n)*)\r?\n")
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{0,5}))?")  # RFC 9110 7.2
+def find_files():
+    """Return the files of the page by URL path. No file name is ever made from a request."""
+    folder = HERE / "static"
+    if not folder.is_dir():
+        folder = HERE.parent / "static"  # no-tracing/ has none of its own
+    files = {"/": folder / "index.html"}
+    for path in folder.iterdir():
+        if path.suffix in CONTENT_TYPES and not path.is_symlink():
+            files[f"/static/{path.name}"] = path
+    for name in ("microdonuts.py", "kitchen.py"):
+        files[f"/source/{name}"] = HERE / name
+    return files
+
+
+FILES = find_files()
+
+
+def send_file(request, shop):
+    """GET /, /static/<name> and /source/<name>"""
+    try:
+        path = FILES[request.url_path]
+        body = path.read_bytes()
+    except (KeyError, OSError):
+        raise Refusal(404, "There is no such file: start from the page, at /.") from None
+    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
+
+
+# The table of contents: the method and the function for each path. A path that ends in a slash,
+# other than "/", is the beginning of many.
+ROUTES = {
+    "/order": ("POST", order),
+    "/status": ("POST", order_status),
+    "/kitchen/add_donuts": ("POST", add_donuts),
+    "/kitchen/get_donuts": ("GET", get_donuts),
+    "/": ("GET", send_file),
+    "/static/": ("GET", send_file),
+    "/source/": ("GET", send_file),
+}
+
+
+def find_route(path):
+    """Return the key of ROUTES that a path matches, or None."""
+    if path in ROUTES:
+        return path
+    folder = path[: path.rfind("/") + 1]
+    return folder if folder in ROUTES and folder != "/" else None
+
+
+###############################################################################
+# BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
+###############################################################################
+
+KITCHEN_SECONDS = 10  # how long an order or a status check may take in all
+MAX_BODY = 65_536  # bytes
+MAX_HEAD = 32_768  # characters
+
+# RFC 9112 3: a method, a target and a version, with one blank between them.
+REQUEST_LINE = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n")
+# RFC 9110 5.5 and 5.6.2: a token, and a value, in which a tab is the only control character.
+HEADER_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
+    r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
+    re.VERBOSE,
+)
+UNREADABLE = {
+    400: "This cannot be read as HTTP/1.1: check the request line and the headers.",
+    414: "The request line is too long: shorten the path and the query.",
+    431: f"The headers are too long: send at most {MAX_HEAD} characters.",
+    501: "This method is not known here: use GET, HEAD or POST.",
+    505: "Only HTTP/1.1 and HTTP/1.0 are spoken here: use one of them.",
+}
+
+
+class Headers(HTTPMessage):
+    """The headers of a request, read by a parser that was made for e-mail."""
+
+    def get_content_type(self):
+        return "text/plain"  # otherwise the parser looks for the parts of a multipart message
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: reads requests off it, one after another, and answers each."""
+    """One connection, with one request after the other. http.server calls do_GET for each.
 
-    timeout = 10  # seconds without a byte from the client, or without it taking one
+    http.server reads the request line and the headers, and it is stricter than nothing, but not by
+    much. parse_request therefore refuses what it lets pass. Left as they are: a method without a
+    do_ method gets 501; a bare CR in a header is taken for a line end (cpython issue
+    114782); an empty line in front of a request, or a head that stalls, ends the connection.
+    """
 
-    def handle_one_request(self):
-        """Read a request and answer it, whatever its method; http.server's own looks for a do_GET, a do_POST, ..."""
-        self.command, self.close_connection, is_read = None, True, False
-        with contextlib.suppress(OSError):  # it said nothing for too long, or is gone; only reading stands in here
-            is_read = self.rfile.peek(1) and self.read_head()
-        if is_read:
-            self.respond()
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"
+    timeout = 10  # seconds without a byte from the client
+    MessageClass = Headers
+    command = None  # send needs it, even if there is no request line to take it from
 
-    def read_head(self):
-        """Whether request line and headers came; if not, the refusal has been sent, and there is no span for it."""
-        head = line = ""
-        try:
-            while not head.endswith(("\r\n\r\n", "\n\n")):
-                line = self.rfile.readline(MAX_BODY).decode("latin-1")
-                head += line
-                if not line or len(head) >= MAX_BODY:
-                    return self.refuse(400 if not line else 414 if head == line else 431)
-        except TimeoutError:
-            return self.refuse(408)
-        match = HEAD.fullmatch(head)
-        if not match or match[3] < "HTTP/1" or match[3] > "HTTP/2":
-            return self.refuse(505 if match else 400)
-        self.command, self.target, self.request_version, lines = match.groups()
-        self.headers = HTTPMessage()
-        for name, value in re.findall(r"([^:]+):(.*)\n", lines):
-            self.headers[name] = value.strip(" \t\r")  # adds: a repeated header stays repeated
+    def parse_request(self):
+        """Read the head of a request. Return False if it was refused."""
+        if not super().parse_request():
+            return False
+        lines = [f"{name}:{value}" for name, value in self.headers.items()]
+        # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
+        length = ",".join(self.headers.get_all("Content-Length", ["0"]))
+        if (
+            not REQUEST_LINE.fullmatch(self.raw_requestline)
+            or not all(map(HEADER_LINE.fullmatch, lines))
+            or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
+            # The parser stopped at a line that is no header, or took it for something of e-mail.
+            or self.headers.defects
+            or self.headers.get_payload()
+            or self.headers.get_unixfrom()
+        ):
+            self.send_error(400)
+            return False
+        if len(self.requestline) + sum(map(len, lines)) > MAX_HEAD:
+            self.send_error(431)
+            return False
         return True
 
-    def refuse(self, status):
-        self.write(in_json({"error": "This cannot be read as HTTP/1.1: check its first line and its headers."}, status))
-
-    def respond(self):
+    def do_GET(self):
+        """Answer a request of any method."""
         self.read_target()
-        self.unread = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
-        answer = self.serve()
-        is_last = "close" in self.headers.get("Connection", "").lower() or self.request_version == "HTTP/1.0"
-        self.close_connection = is_last or self.unread or self.server.closing
-        self.write(answer)
+        self.length = self.headers.get("Content-Length", "").strip(" \t")
+        self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
+        try:
+            self.send(self.dispatch())
+        except OSError as error:  # from send: dispatch turns every exception into an answer
+            self.close_connection = True
+            self.log_message("hung up before its answer (%s)", type(error).__name__)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+    do_CONNECT = do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
-        """What was asked for, as it was sent: host, path, query, and the route that it matches."""
-        absolute = re.fullmatch(r"(?i:http)://([^/?]*)(.*)", self.target)  # RFC 9112 3.2.2: it wins over Host
-        hosts = self.headers.get_all("Host", [""])
-        self.authority, target = absolute.groups() if absolute else (hosts[0] if len(hosts) == 1 else "", self.target)
-        path, _, self.query = target.partition("?")
-        self.path, folder = path or "/", path[:path.rfind("/") + 1]
-        self.route = self.path if self.path in ROUTES else folder if folder in ROUTES and folder != "/" else None
+        """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
+        target = self.requestline.split(" ")[1]
+        self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
+        self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
+        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
+        if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
+            self.authority, target = absolute.groups()
+        path, _, self.url_query = target.partition("?")
+        self.url_path = path or "/"
+        self.route = find_route(self.url_path)
 
-    # BLOCK 4: the SERVER span, and what it extracts
-
-    def serve(self):
-        return self.answer()
-
-    def answer(self):
-        """The Answer to this request: the endpoint's, a refusal, or 500."""
+    def dispatch(self):
+        """Return the answer of the endpoint, or the one that a refusal or a mistake leads to."""
         try:
-            self.check()
-            method, endpoint, holds = ROUTES[self.route]
-            self.fields = self.json() if method == "POST" else {}
-            self.deadline = time.monotonic() + KITCHEN_SECONDS
-            with self.server.desk(self) if self.route in DESKS else contextlib.nullcontext():
-                return endpoint(self, getattr(self.server, holds))
+            self.check_host()
+            method, endpoint = self.check_route()
+            self.fields = self.read_fields() if method == "POST" else {}
+            return endpoint(self, self.server)
         except Refusal as refusal:
-            return in_json({"error": str(refusal)}, refusal.status, refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
         except Exception as error:
-            self.server.handle_error(self.request, self.client_address)  # prints it
-            return in_json({"error": "The shop made a mistake: look at its terminal."}, 500, error=error)
+            traceback.print_exc()
+            sentence = "The shop made a mistake: look at its terminal."
+            return json_answer({"error": sentence}, 500, error=error)
 
-    def check(self):
-        """What every endpoint asks of a request: a host, a path, a method, and an origin that is this server."""
-        hosts = self.headers.get_all("Host", [])
-        if len(hosts) > 1 or (hosts or self.request_version != "HTTP/1.0") and not host_and_port(self.authority):
-            raise Refusal(400, "Send one Host header, with the name and port of this server.")  # RFC 9112 3.2
+    def check_host(self):
+        """Raise Refusal(400) unless there is one Host (RFC 9112 3.2), and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.hosts:
+            return
+        names = [parse_authority(text) for text in [*self.hosts, self.authority]]
+        if len(self.hosts) != 1 or None in names:
+            raise Refusal(400, "Send one Host header, with the name and port of this server.")
+        # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
+        # read this server's answers in a browser. Its requests have its name as their Host.
+        if self.server.is_local and not all(is_loopback(host) for host, port in names):
+            raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
+
+    def check_route(self):
+        """Return the method and the endpoint. Raise Refusal(403, 404 or 405)."""
         if self.route is None:
             raise Refusal(404, f"There is nothing at this path: try {', '.join(ROUTES)}.")
-        method = ROUTES[self.route][0]
-        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        method, endpoint = ROUTES[self.route]
+        allowed = ["GET", "HEAD"] if method == "GET" else [method]
         if self.command not in allowed:
-            raise Refusal(405, f"Use {' or '.join(allowed)} here.", {"Allow": ", ".join(allowed)})
-        if method == "POST" and self.headers.get("Origin", f"http://{self.authority}") != f"http://{self.authority}":
-            raise Refusal(403, "Order from the shop's own page: this request came from another site's.")
+            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
+            refusal.headers["Allow"] = ", ".join(allowed)
+            raise refusal
+        own_origin = f"http://{self.authority}"
+        if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
+            raise Refusal(403, "Order from the shop's own page: this request is another site's.")
+        return method, endpoint
 
-    def json(self):
-        """The fields of the body, which is a JSON object whatever its Content-Type says."""
+    def read_fields(self):
+        """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
         try:
-            fields = read_json(self.body().decode())
+            fields = kitchen.read_json(self.read_body())
         except (ValueError, RecursionError):
             raise Refusal(400, "The body is not JSON: send an object, in UTF-8.") from None
         if not isinstance(fields, dict):
             raise Refusal(400, "The body must be a JSON object.")
         return fields
 
-    def body(self):
-        """The body, as long as Content-Length says it is (RFC 9112 6.2)."""
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or not lengths:
-            raise Refusal(411, "Send a body with its Content-Length, not in chunks.")
-        if len(lengths) > 1 or not re.fullmatch("[0-9]+", lengths[0]):
-            raise Refusal(400, "Content-Length must be one whole number.")
-        if len(lengths[0]) > 9 or int(lengths[0]) > MAX_BODY:
+    def read_body(self):
+        if "Transfer-Encoding" in self.headers or not self.length:
+            raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
+        if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
-            data = self.rfile.read(int(lengths[0]))
+            body = self.rfile.read(int(self.length))
         except OSError:
-            raise Refusal(408, "The body stopped halfway: send all of it.") from None
-        if len(data) < int(lengths[0]):
+            raise Refusal(408, "The body has not come to its end: send all of it.") from None
+        if len(body) < int(self.length):
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
-        self.unread = False
-        return data
+        self.has_unread_body = False
+        return body
 
-    def write(self, answer):
-        """Send an answer in one piece: two small sends meet Nagle's algorithm and the delayed ACK, 40 ms."""
-        headers = {"Date": self.date_time_string(), **answer.headers, "Content-Length": len(answer.body),
-                   **({"Connection": "close"} if self.close_connection else {})}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n{head}\r\n"
-        try:
-            self.wfile.write(head.encode("latin-1") + (b"" if self.command == "HEAD" else answer.body))
-        except OSError as error:
-            self.log_message("hung up before its answer, %d (%s)", answer.status, type(error).__name__)
+    def send(self, answer):
+        """Send an answer, in one piece: two small ones would wait for each other's acknowledgement.
+
+        Raise OSError if the client has reset the connection. If it has closed it in order, nothing
+        can be noticed here.
+        """
+        if self.has_unread_body or self.server.is_closing:
+            self.close_connection = True
+        headers = {
+            "Date": self.date_time_string(),
+            **answer.headers,
+            "Content-Length": len(answer.body),
+        }
+        if self.close_connection:
+            headers["Connection"] = "close"
+        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        body = b"" if self.command == "HEAD" else answer.body
+        self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
+
+    def send_error(self, code, message=None, explain=None):
+        """Refuse what cannot be read, and close. http.server calls this, and parse_request."""
+        self.has_unread_body = True
+        self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
+
+    def log_error(self, *arguments):
+        """Say nothing: http.server would tell of each idle connection that it ends."""
 
 
-def host_and_port(authority):
-    """("127.0.0.1", 8082) of "127.0.0.1:8082"; port 80 if it has none, None if it is no authority at all."""
-    match = HOST.fullmatch(authority)
-    return (match[1].strip("[]"), int(match[2] or 80)) if match and int(match[2] or 80) < 65_536 else None
+def parse_authority(text):
+    """Return ("127.0.0.1", 8082) for "127.0.0.1:8082", with port 80 if there is none; or None."""
+    match = AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    port = int(match["port"] or 80)
+    return (match["host"].strip("[]"), port) if port < 65_536 else None
 
 
-# The server, and main
-
-KITCHEN_SECONDS = 10  # how long one order or status check may wait for the desk and the kitchen in all
-DESKS = {"/order": 1, "/status": 512}  # how many are served at once: threads that all want the interpreter slow it
+def is_loopback(host):
+    """Tell whether a host can only be reached from this machine."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each connection, and the one thing each endpoint holds: client, kitchen, or static.
+    """The shop: a thread for each connection, and what the endpoints need.
 
-    A pool of threads would not do: the shop calls itself, and an order could wait for a thread that waits for it.
+    A limited number of threads would not do. The shop calls itself, so an order could wait for a
+    thread that is waiting for that order.
     """
 
-    request_queue_size = 1024  # with the default of 5, bursts of connections wait for seconds
-    daemon_threads = False  # so that server_close waits for the answers, and the spans, of requests under way
+    request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
+    daemon_threads = False  # so that server_close waits for answers that are being sent
 
     def __init__(self, arguments):
+        host = arguments.host
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = "http://{}:{}".format(*self.server_address).replace("//0.0.0.0", "//127.0.0.1")
-        self.kitchen, self.client = Kitchen(arguments.fry_seconds), KitchenClient(arguments.kitchen or self.url)
-        self.static, self.sources = STATIC, SOURCES
-        self.connections, self.closing = set(), False
-        self.desks = {route: threading.Semaphore(places) for route, places in DESKS.items()}
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_address[1]}"
+        self.is_local = is_loopback(arguments.host)
+        self.kitchen = Kitchen(arguments.fry_seconds)
+        self.client = KitchenClient(arguments.kitchen or self.url)
+        self.order_lock = threading.Lock()
+        self.connections = set()
+        self.is_closing = False
+
+    @contextlib.contextmanager
+    def one_at_a_time(self):
+        """Let one order or status check in, and yield its deadline, a time.monotonic().
+
+        With more, their threads only contend for the interpreter, and all are slower. Raise
+        Refusal(503) if it was not let in by the deadline, or if the shop is closing.
+        """
+        deadline = time.monotonic() + KITCHEN_SECONDS
+        if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+            raise Refusal(503, "Too many orders at once: try again later.")
+        try:
+            if self.is_closing:
+                raise Refusal(503, "The shop is closing: order again when it is open.")
+            yield deadline
+        finally:
+            self.order_lock.release()
 
     def process_request(self, request, client_address):
         self.connections.add(request)
         super().process_request(request, client_address)
 
+    def process_request_thread(self, request, client_address):
+        threading.current_thread().name = f"connection from port {client_address[1]}"
+        super().process_request_thread(request, client_address)
+
     def shutdown_request(self, request):
-        """RFC 9112 9.6: to close with bytes unread would reset the connection, and lose the answer with it."""
-        until = time.monotonic() + 1
+        """Close a connection in order: first our side, and then the client's.
+
+        RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
+        """
+        end = time.monotonic() + 1
         with contextlib.suppress(OSError):
             request.shutdown(socket.SHUT_WR)
             request.settimeout(1)
-            while request.recv(65_536) and time.monotonic() < until:
+            while request.recv(65_536) and time.monotonic() < end:
                 pass
         self.connections.discard(request)
         super().shutdown_request(request)
 
-    @contextlib.contextmanager
-    def desk(self, request):
-        """A place at the desk for an order or a status check, within its deadline, and none once the shop closes."""
-        desk, later = self.desks[request.route], {"Retry-After": "10"}
-        if not desk.acquire(timeout=max(0, request.deadline - time.monotonic())):
-            raise Refusal(503, "Too many orders at once: try again later.", later)
-        try:
-            if self.closing:
-                raise Refusal(503, "The shop is closing: order again when it is open.", later)
-            yield
-        finally:
-            desk.release()
+    def handle_error(self, request, client_address):
+        """Print an unforeseen exception. A connection that breaks between requests is not one."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def close(self):
-        """Let nobody new to the desks, answer those who are there (they still call this server), then close all."""
-        self.closing, until = True, time.monotonic() + KITCHEN_SECONDS
-        for route, places in DESKS.items():
-            for _ in range(places):
-                self.desks[route].acquire(timeout=max(0, until - time.monotonic()))
-            self.desks[route].release(places)
+        """Refuse new orders, finish the one in progress, then close."""
+        self.is_closing = True
+        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+            self.order_lock.release()
         self.shutdown()
-        for connection in list(self.connections):
+        for connection in self.connections.copy():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # an idle one ends here; another can still be answered
+                connection.shutdown(socket.SHUT_RD)  # ends it, unless an answer is still to be sent
         self.server_close()
+        self.client.close()
         self.kitchen.close()
 
 
-def kitchen_url(text):
-    parts = urlsplit(text)
-    if parts.scheme != "http" or not host_and_port(parts.netloc.rpartition("@")[2]) or parts.path.strip("/"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no kitchen: give a URL such as http://127.0.0.1:8083")
-    return text
+def print_line(sentence):
+    """Print a line on stderr, if it can be written."""
+    with contextlib.suppress(OSError):
+        print(f"microdonuts: {sentence}", file=sys.stderr, flush=True)
 
 
-def stop(sentence):
-    print(f"microdonuts: {sentence}", file=sys.stderr)
+def exit_with(sentence):
+    print_line(sentence)
     raise SystemExit(2)
 
 
+def kitchen_url(text):
+    """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
+    if "@" in text:
+        raise argparse.ArgumentTypeError("give the URL without a user name and a password")
+    match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
+    if not match or not parse_authority(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a URL such as http://127.0.0.1:8083")
+    return f"http://{match[1]}"
+
+
 def read_arguments():
-    parser = argparse.ArgumentParser(description="A donut shop to learn context propagation from.")
-    parser.error = stop
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)")
-    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)")
-    parser.add_argument("--fry-seconds", type=float, default=FRY_SECONDS, metavar="SECONDS",
-                        help="how long one donut takes (%(default)s)")
+    parser = argparse.ArgumentParser(description="A donut shop.")
+    parser.error = exit_with
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (%(default)s). While it is a loopback address, requests for "
+        "other hosts are refused; with 0.0.0.0 or a name, every Host is taken",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)"
+    )
+    parser.add_argument(
+        "--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)"
+    )
+    parser.add_argument(
+        "--fry-seconds",
+        type=float,
+        default=kitchen.FRY_SECONDS,
+        metavar="SECONDS",
+        help="how long one donut takes, from 0 to 5 (%(default)s)",
+    )
     arguments = parser.parse_args()
-    if 0 <= arguments.fry_seconds < 1_000_000:
-        return arguments
-    stop("argument --fry-seconds: give a time from 0 on, such as 1.4")
+    if not 0 <= arguments.fry_seconds <= 5:  # closing the shop waits for one donut
+        exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
+    return arguments
 
 
 def main():
+    gc.set_threshold(50_000)  # donuts are kept; with the default they are searched often
     arguments = read_arguments()
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads: sigwait, below, takes the first
+    is_closing = False
+
+    def close(number, frame):
+        nonlocal is_closing
+        is_closing = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, close)
+    signal.signal(signal.SIGTERM, close)
     try:
-        # BLOCK 5: tracing begins
         server = Server(arguments)
     except (OSError, OverflowError) as error:
-        stop(f"cannot listen on {arguments.host} port {arguments.port} ({error}): choose another --host or --port")
+        where = f"{arguments.host} port {arguments.port}"
+        exit_with(f"cannot listen on {where} ({error}): choose another --host or --port")
     except ValueError as error:
-        stop(f"a setting cannot be used: {error}")
-    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
-    print(f"MicroDonuts is open: {server.url}/ (Ctrl-C closes it)", file=sys.stderr)
-    signal.sigwait(signals)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # a second one ends the program at once
+        exit_with(f"a setting cannot be used: {error}")
+    accepting = threading.Thread(target=server.serve_forever, args=(0.1,), name="accepting")
+    accepting.start()
+    print_line(f"open at {server.url}/ (Ctrl-C closes)")
+    while not is_closing:
+        time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
     server.close()
-    # BLOCK 6: tracing ends
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-// The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. The answer
-// of the shop tells what came of them, and is compared with what the visitor predicted.
+// The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. The
+// shop’s answer tells what came of them, and is compared with what the visitor predicted.
 
 import { getPropagationFields, placeOrder } from "./api.js";
 import { commandBox } from "./command.js";

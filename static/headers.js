@@ -123,7 +123,8 @@ const DECODERS = {
 // The names of all headers that carry a context, in lower case.
 export const NAMES = Object.keys(DECODERS);
 
-// The headers that a span sent or received, taken apart: [{ name, value, parts, separator, wrong }, ...], one for each header line.
+// The headers that a span sent or received, taken apart, one for each line: [{ name, value, parts, separator, wrong,
+// section }, ...].
 export function headersOf(span) {
   return NAMES.flatMap((name) => {
     const decoded = headerValues(span, name).map((value) => decode(name, value));
@@ -224,7 +225,8 @@ function tracestate(value) {
     value: text.slice(text.indexOf("=") + 1),
   }));
   if (parts.length <= 32) return { parts, separator: "," };
-  return { parts, separator: ",", wrong: "It has more than 32 members: all of it is dropped.", section: `${W3C}, 3.3.2.1` };
+  const wrong = "It has more than 32 members: all of it is dropped.";
+  return { parts, separator: ",", wrong, section: `${W3C}, 3.3.2.1` };
 }
 
 function baggage(value) {
