@@ -436,8 +436,8 @@ class Kitchen:
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
-        # because add_donuts calls forget.
+        # Whoever reads or changes a donut, or the next three attributes, holds this lock. It is
+        # reentrant because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
