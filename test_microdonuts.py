@@ -361,8 +361,7 @@ def test_the_terminal_of_readme_is_the_terminal():
     [shown] = fences(section("Read the terminal"), "")
     order = """-d '{"donuts": [{"flavor": "glazed", "quantity": 1}]}'"""
     with Terminal() as terminal:
-        printed = terminal.run(f"curl http://127.0.0.1:8082/order {order}")
-        compare_with(shown, terminal, printed)
+        run_and_compare(f"curl http://127.0.0.1:8082/order {order}", shown, terminal)
 
 
 # ---------------------------------------------------------------- what the page reads
@@ -993,7 +992,7 @@ def test_b3_debug_is_kept_downstream():
     assert fake.headers("x-b3-flags") == ["1"] and fake.headers("x-b3-sampled") == [None]
 
 
-# ---------------------------------------------------------------- README: experiments and sampling
+# ---------------------------------------------------------------- README: experiments
 
 # fmt: off
 CHOSEN_PROPAGATORS = [
@@ -1073,10 +1072,7 @@ def examples(heading):
 
 
 EXAMPLES = [
-    example
-    for heading in re.findall(r"(?m)^## (.+)$", README)
-    if heading != "The walkthrough"
-    for example in examples(heading)
+    example for heading in re.findall(r"(?m)^## (.+)$", README) for example in examples(heading)
 ]
 
 
@@ -1084,7 +1080,8 @@ EXAMPLES = [
 def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
     assert len(EXAMPLES) >= 7
     with Terminal() as terminal:
-        assert anonymous(terminal.run(commands)) == anonymous(shown)
+        printed = terminal.run(commands)
+        assert anonymous(printed, commands) == anonymous(shown, commands)
         if '-00"' not in shown:
             until(
                 lambda: any(shop.out for shop in terminal.shops.values()), "a line in the terminal"
@@ -1096,17 +1093,24 @@ def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
 
 
 def breaks():
-    """Return {title: [(where, the line, the line in its place)]} of the table's rows."""
+    """Return {title of a row: (the name of its command, the changes)} of the table.
+
+    A change is (where, the line, the line in its place).
+    """
     found = {}
-    for what, where, line, instead, *_ in table(section("Break it on purpose")):
+    for what, where, line, instead, command, _ in table(section("Break it on purpose")):
         what = what or list(found)[-1]
-        found.setdefault(what, []).append(
+        found.setdefault(what, (command, []))[1].append(
             (*quoted(where), *quoted(line), *(quoted(instead) or [""]))
         )
     return found
 
 
 BREAKS = breaks()
+# The commands above the table, by the name that is in bold in front of each.
+TRIES = dict(
+    re.findall(r"(?ms)\*\*(\w+)\*\* .*?^```sh\n(.*?)^```$", section("Break it on purpose"))
+)
 
 
 def break_line(folder, where, line, instead):
@@ -1122,14 +1126,18 @@ def break_line(folder, where, line, instead):
     file.write_text("\n".join(lines) + "\n")
 
 
-def ordered(shop):
+def ordered(shop, command):
     """Order one donut. Return its spans as the terminal has them, and as the page has them."""
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    assert ask(shop.url, "POST", "/order", jelly).status == 200
+    assert '"order_id"' in bash(PORT.sub(shop.url.removeprefix("http://"), command))
     until(lambda: len(shop.out) == 7, "the last span")
     remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
-    shop.stop()
     return terminal_spans(shop.out), remembered
+
+
+def timings(shop, command):
+    """Return the trace ids that a command sends, and those that the shop answers with."""
+    printed = bash(PORT.sub(shop.url.removeprefix("http://"), command))
+    return re.findall(r": 00-(\w{32})-", command), re.findall(r'desc="00-(\w{32})-', printed)
 
 
 def roots(remembered):
@@ -1147,38 +1155,74 @@ def know_the_order(remembered):
     )
 
 
-def is_broken_inject(shop):
-    seen, remembered = ordered(shop)
+def tree_of(remembered):
+    """Return the path of each span below its root, without the names of attributes."""
+    found = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
+    return [" / ".join(path) for path in found]
+
+
+def is_broken_inject(shop, command):
+    seen, remembered = ordered(shop, command)
     return roots(remembered) == APART and not any(span.label.startswith("->") for span in seen)
 
 
-def is_broken_extract(shop):
-    seen, remembered = ordered(shop)
+def is_broken_inject_outside(shop, command):
+    _, remembered = ordered(shop, command)
+    assert know_the_order(remembered) == KNOW_THE_ORDER
+    order = "POST /order SERVER / order INTERNAL"
+    return tree_of(remembered) == [
+        "POST /order SERVER",
+        order,
+        f"{order} / GET /kitchen/get_donuts SERVER",
+        f"{order} / GET CLIENT",
+        f"{order} / POST /kitchen/add_donuts SERVER",
+        f"{order} / POST /kitchen/add_donuts SERVER / fry INTERNAL",
+        f"{order} / POST CLIENT",
+    ]
+
+
+def is_broken_extract(shop, command):
+    seen, remembered = ordered(shop, command)
     sent = [span for span in seen if span.label.startswith("->")]
     return roots(remembered) == APART and len(sent) == 2 and know_the_order(remembered) == ["order"]
 
 
-def is_broken_attach(shop):
-    _, remembered = ordered(shop)
+def is_broken_getter(shop, command):
+    _, remembered = ordered(shop, TRIES["order"])
+    assert len(roots(remembered)) == 1
+    [sent], [answered] = timings(shop, command)
+    return sent != answered
+
+
+def is_broken_attach(shop, command):
+    _, remembered = ordered(shop, command)
     return roots(remembered) == APART and know_the_order(remembered) == ["order"]
 
 
-def is_broken_detach(shop):
-    connection = http.client.HTTPConnection(shop.url.removeprefix("http://"), timeout=DEADLINE)
-    timings = []
-    for headers in ({"traceparent": TRACEPARENT}, {}):
-        connection.request("GET", "/kitchen/get_donuts", headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        timings.append(answer.headers["Server-Timing"])
-    connection.close()
-    return all(TRACE_ID in timing for timing in timings)
+def is_broken_context(shop, command):
+    _, remembered = ordered(shop, command)
+    [newest] = ask(shop.url, "GET", "/traces").body
+    spans = ask(shop.url, "GET", f"/traces/{newest['trace_id']}").body["spans"]
+    sent = [
+        span["attributes"]["http.request.header.baggage"][0]
+        for span in spans
+        if span["kind"] == "SpanKind.CLIENT"
+    ]
+    # Broken or not, this is one trace, and its tree is whole.
+    assert [len(path) for path in paths(remembered)] == [1, 2, 3, 4, 3, 4, 5] and len(sent) == 2
+    is_alice_lost = not any("customer=alice" in baggage for baggage in sent)
+    return know_the_order(remembered) == ["order"] and is_alice_lost
 
 
-def is_broken_current(shop):
-    _, remembered = ordered(shop)
-    names = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
-    return [" / ".join(path) for path in names] == [
+def is_broken_detach(shop, command):
+    [sent], answered = timings(shop, command)
+    assert len(answered) == 2 and answered[0] == sent
+    return answered[1] == sent
+
+
+def is_broken_current(shop, command):
+    _, remembered = ordered(shop, command)
+    return tree_of(remembered) == [
         "POST /order SERVER",
         "order INTERNAL",
         "order INTERNAL / GET CLIENT",
@@ -1189,88 +1233,49 @@ def is_broken_current(shop):
     ]
 
 
-def is_broken_queue(shop):
-    _, remembered = ordered(shop)
+def is_broken_queue(shop, command):
+    _, remembered = ordered(shop, command)
     known = [name for name in KNOW_THE_ORDER if name != "fry"]
     is_alone = roots(remembered) == ["POST /order SERVER", "fry INTERNAL"]
     return is_alone and know_the_order(remembered) == known
 
 
-def is_broken_getter(shop):
-    timings = []
-    for name in ("traceparent", "Traceparent"):
-        reply = ask(shop.url, "GET", "/kitchen/get_donuts", headers=[(name, TRACEPARENT)])
-        timings.append(reply.headers["Server-Timing"])
-    return [TRACE_ID in timing for timing in timings] == [True, False]
-
-
-def is_broken_baggage(shop):
-    _, remembered = ordered(shop)
+def is_broken_baggage(shop, command):
+    _, remembered = ordered(shop, command)
     return len(roots(remembered)) == 1 and know_the_order(remembered) == ["order"]
 
 
-def is_broken_inject_outside(shop):
-    _, remembered = ordered(shop)
-    names = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
-    assert len(names) == 7 and know_the_order(remembered) == KNOW_THE_ORDER
-    return [" / ".join(path[1:]) for path in names] == [
-        "",
-        "order INTERNAL",
-        "order INTERNAL / GET /kitchen/get_donuts SERVER",
-        "order INTERNAL / GET CLIENT",
-        "order INTERNAL / POST /kitchen/add_donuts SERVER",
-        "order INTERNAL / POST /kitchen/add_donuts SERVER / fry INTERNAL",
-        "order INTERNAL / POST CLIENT",
-    ]
-
-
-def is_broken_context(shop):
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    reply = ask(shop.url, "POST", "/order", jelly, [("baggage", "customer=alice")])
-    until(lambda: len(shop.out) == 7, "the last span")
-    remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
-    trace_id = reply.headers["Server-Timing"].split("-")[1]
-    spans = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
-    shop.stop()
-    sent = [
-        span["attributes"]["http.request.header.baggage"][0]
-        for span in spans
-        if span["kind"] == "SpanKind.CLIENT"
-    ]
-    # Broken or not, this is one trace, and its tree is whole.
-    assert [len(path) for path in paths(remembered)] == [1, 2, 3, 4, 3, 4, 5]
-    is_alice_lost = not any("customer=alice" in baggage for baggage in sent)
-    return know_the_order(remembered) == ["order"] and len(sent) == 2 and is_alice_lost
-
-
-def is_broken_second_provider(shop):
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    reply = ask(shop.url, "POST", "/order", jelly)
-    assert reply.status == 200 and "Server-Timing" in reply.headers
+def is_broken_second_provider(shop, command):
+    printed = bash(f"{PORT.sub(shop.url.removeprefix('http://'), command.strip())} -i")
     traces = ask(shop.url, "GET", "/traces").body
     shop.stop()
+    assert '"order_id"' in printed and re.search(r'trace;desc="00-\w{32}-\w{16}-0[13]"', printed)
     warnings = "".join(shop.err).count("Overriding of current TracerProvider is not allowed")
-    return warnings == 1 and not shop.out and not traces
+    assert (not shop.out) == (not traces) == bool(warnings) and warnings <= 1
+    return bool(warnings)
+
+
+def function_for(what):
+    return "is_broken_" + re.sub(r"\W+", "_", what.strip("`=").lower())
 
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_deleted_line_does_the_damage_that_readme_says(what, tmp_path):
-    folder, name = copy_shop(tmp_path, HERE), re.sub(r"\W+", "_", what.strip("`=").lower())
-    is_broken = globals()[f"is_broken_{name}"]
+    folder, is_broken = copy_shop(tmp_path, HERE), globals()[function_for(what)]
+    name, changes = BREAKS[what]
     with Process("--fry-seconds", "0", folder=folder) as shop:
-        assert not is_broken(shop)
-    for change_of_row in BREAKS[what]:
+        assert not is_broken(shop, TRIES[name])
+    for change_of_row in changes:
         break_line(folder, *change_of_row)
     with Process("--fry-seconds", "0", folder=folder) as shop:
-        assert is_broken(shop), (shop.out, shop.err)
+        assert is_broken(shop, TRIES[name]), (shop.out, shop.err)
 
 
-def test_the_broken_lines_are_those_that_matter():
-    names = {re.sub(r"\W+", "_", what.strip("`=").lower()) for what in BREAKS}
-    tested = {
-        name.removeprefix("is_broken_") for name in globals() if name.startswith("is_broken_")
-    }
-    assert names == tested
+def test_each_row_of_the_table_has_its_test_and_each_command_has_its_rows():
+    tested = {name for name in globals() if name.startswith("is_broken_")}
+    assert {function_for(what) for what in BREAKS} == tested
+    assert {command for command, _ in BREAKS.values()} == set(TRIES)
+    assert set(TRIES) == {"order", "alice", "capital", "twice"}
 
 
 # ---------------------------------------------------------------- README: elsewhere, and settings
@@ -4528,30 +4533,36 @@ class Terminal:
         script = ""
         for line in commands.replace("\\\n", "").splitlines():
             if "curl" in line or "$" in line:
-                script += self.here(line).replace("curl ", "curl -sS --max-time 20 ") + "\n"
+                script += self.here(line) + "\n"
             elif "microdonuts.py" in line:
                 before, _, after = line.partition("microdonuts.py")
                 arguments = shlex.split(self.here(after))
                 port = arguments[arguments.index("--port") + 1] if "--port" in arguments else "8082"
                 arguments = [word for word in arguments if word not in ("--port", port)]
                 self.shop(port, *arguments, **dict(re.findall(r"([A-Z_]+)=(\S+)", before)))
-        bash = ["bash", "-c", script]
-        return subprocess.run(bash, capture_output=True, text=True, timeout=2 * DEADLINE).stdout
+        return bash(script)
 
 
-def anonymous(text):
-    """Without what differs from run to run: new ids, but not those that the learner sent."""
+def bash(script):
+    """Return what a script with curl prints."""
+    script = re.sub(r"\bcurl ", "curl -sS --max-time 20 ", script)
+    command = ["bash", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE).stdout
+
+
+def anonymous(text, commands):
+    """Return a text without what differs from run to run.
+
+    These are all ids but those that the commands have sent.
+    """
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
-    text = re.sub(
-        r"\b(?:0x)?[0-9a-f]{32}\b",
-        lambda match: match[0] if TRACE_ID in match[0] else "TRACE",
-        text,
-    )
-    return re.sub(
-        r"\b(?:0x)?[0-9a-f]{16}\b",
-        lambda match: match[0] if PARENT_ID in match[0] else "SPAN",
-        text,
-    )
+
+    def replaced(found):
+        if found[1] in commands:
+            return found[0]
+        return "TRACE" if len(found[1]) == 32 else "SPAN"
+
+    return re.sub(r"\b(?:0x)?([0-9a-f]{32}|[0-9a-f]{16})\b", replaced, text)
 
 
 FILES = ("microdonuts.py", "kitchen.py")
@@ -4724,8 +4735,9 @@ def outline(spans):
     )
 
 
-def compare_with(shown, terminal, printed):
-    """See that what README shows is what there is."""
+def run_and_compare(commands, shown, terminal):
+    """See that what a text shows below its commands is what there is."""
+    printed = terminal.run(commands)
     shop = terminal.shop()
     first = f"{shown.splitlines()[0]}\n"
     if LINE.fullmatch(first) or PLAIN.fullmatch(first):
@@ -4757,7 +4769,7 @@ def compare_with(shown, terminal, printed):
             len(found),
         )
     else:
-        assert anonymous(printed) == anonymous(shown)
+        assert anonymous(printed, commands) == anonymous(shown, commands)
 
 
 def copy_shop(folder, source):
@@ -4786,7 +4798,7 @@ def take(folder, todo):
         if isinstance(part, tuple):
             commands, shown = part
             with Terminal(folder) as terminal:
-                compare_with(shown, terminal, terminal.run(commands))
+                run_and_compare(commands, shown, terminal)
         else:
             path, finished = folder / part["file"], (HERE / part["file"]).read_text()
             path.write_text(edited(path.read_text(), finished, part))
