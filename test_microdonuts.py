@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.request
@@ -56,6 +57,7 @@ import microdonuts
 HERE = pathlib.Path(__file__).resolve().parent
 DEADLINE = 20  # seconds after which whatever is waited for has failed
 SAMPLE = {"donuts": [{"flavor": "glazed", "quantity": 1}, {"flavor": "jelly", "quantity": 1}]}
+JELLY = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 
@@ -427,6 +429,63 @@ def test_what_does_not_fit_into_a_read_out_is_left_out_and_it_says_so(shop, span
     assert cut["spans"] == whole["spans"][:3]
     assert cut["missing"] == "Only 3 of 10 spans fit into one answer."
     assert len(ask(shop.url, "GET", "/traces").body) < 4
+
+
+# ---------------------------------------------------------------- README: read the page's trace
+
+
+def chains_of_the_diagram():
+    """Return the chains of the diagram: what follows what, and the words on the arrows between."""
+    [drawing] = fences(section("Read the page's trace"), "")
+    assert max(map(len, drawing.splitlines())) <= 100
+    found = []
+    for line in drawing.splitlines():
+        if ">" in line:
+            words = [word for word in re.split(r"[ +]*-{2,}>? *", line.strip()) if word]
+            found.append(words if line.startswith(" POST") else [*found[-1][:2], *words])
+    return found
+
+
+def test_the_diagram_is_what_an_order_and_a_status_check_do():
+    def attribute(span, name):
+        return span["attributes"][name]
+
+    def chain(span):
+        """Return the way to a span from the root of its trace, in the diagram's words."""
+        parent = by_id.get(span["parent_id"])
+        above = chain(parent) if parent else []
+        if span["kind"] == "SpanKind.SERVER":
+            # It is answered by the function that its route names, in the thread of its connection.
+            assert attribute(span, "thread.name").startswith("connection from ")
+            return [
+                *above,
+                span["name"] if not parent else attribute(span, "http.route").rpartition("/")[2],
+            ]
+        function = attribute(span, "code.function.name").rpartition(".")[2]
+        is_same_thread = attribute(span, "thread.id") == attribute(parent, "thread.id")
+        assert is_same_thread != (function == "fry_all")
+        if span["kind"] == "SpanKind.CLIENT":
+            times = sum(
+                other["name"] == span["name"] for other in spans if other["kind"] == span["kind"]
+            )
+            return [*above, f"{span['name']}, {'once' if times == 1 else 'each donut'}"]
+        if function == "fry_all":
+            assert attribute(span, "thread.name") == "fryer"
+            return [*above, "queue", function]
+        return [*above, function]
+
+    chains = []
+    with Process("--fry-seconds", "0") as shop:
+        donuts = [{"flavor": "jelly", "quantity": 2}]
+        order = ask(shop.url, "POST", "/order", {"donuts": donuts})
+        status = ask(shop.url, "POST", "/status", {"order_id": order.body["order_id"]})
+        for reply, count in (order, 10), (status, 4):
+            spans = shown_spans(shop, reply, count)
+            by_id = {span["context"]["span_id"]: span for span in spans}
+            parents = {span["parent_id"] for span in spans}
+            leaves = [chain(span) for span in spans if span["context"]["span_id"] not in parents]
+            chains += [list(words) for words in dict.fromkeys(map(tuple, leaves))]
+    assert sorted(chains) == sorted(chains_of_the_diagram())
 
 
 # ---------------------------------------------------------------- what is on each span
@@ -1089,6 +1148,94 @@ def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
     assert '-00"' not in shown or not terminal.shop().out  # not sampled
 
 
+# ---------------------------------------------------------------- README: sampling, and whom to trust
+
+
+@pytest.mark.parametrize("row", range(7))
+def test_each_row_of_what_a_sampler_does(row):
+    rows = table(section("Sampling is a decision that travels"))
+    assert len(rows) == 7
+    sampler, flags, is_recorded, sent = rows[row]
+    [sampler], flags, [sent] = quoted(sampler), quoted(flags)[0], quoted(sent)
+    # The default is the default: its rows are run without the variable.
+    env = {} if sampler == "parentbased_always_on" else {"OTEL_TRACES_SAMPLER": sampler}
+    trace_id = "5" * 32
+    headers = (
+        [] if flags == "traceparent" else [("traceparent", f"00-{trace_id}-{'6' * 16}-{flags}")]
+    )
+    with FakeKitchen() as fake:
+        with Process("--kitchen", fake.url, **env) as shop:
+            reply = ask(shop.url, "POST", "/order", JELLY, headers)
+            timing = reply.headers["Server-Timing"].split('"')[1].split("-")
+            recorded = [entry["trace_id"] for entry in ask(shop.url, "GET", "/traces").body]
+    assert recorded == ([timing[1]] if is_recorded == "yes" else [])
+    assert bool(shop.out) == (is_recorded == "yes")
+    assert (timing[1] == trace_id) == bool(headers)
+    received = [value.split("-") for value in fake.headers("traceparent") if value]
+    assert len(received) == 2 and {value[3] for value in received} == {sent} == {timing[3]}
+    assert {value[1] for value in received} == {timing[1]} and len(
+        {value[2] for value in received}
+    ) == 2
+
+
+def test_a_kitchen_that_records_what_the_shop_did_not_has_parents_that_nobody_finds():
+    trace_id = "5" * 32
+    with Process("--fry-seconds", "0", OTEL_TRACES_SAMPLER="always_on") as back:
+        with Process("--kitchen", back.url) as shop:
+            header = ("traceparent", f"00-{trace_id}-{'6' * 16}-00")
+            ask(shop.url, "POST", "/order", JELLY, [header])
+            found = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
+    ids = {span["context"]["span_id"] for span in found}
+    headless = [span for span in found if span["parent_id"] not in ids]
+    assert not shop.out and sorted(span["name"] for span in headless) == [
+        "GET /kitchen/get_donuts",
+        "POST /kitchen/add_donuts",
+    ]
+    assert {span["context"]["trace_id"] for span in found} == {f"0x{trace_id}"}
+
+
+def test_a_strangers_baggage_goes_on_to_the_kitchen():
+    with FakeKitchen() as fake, Process("--kitchen", fake.url) as shop:
+        ask(shop.url, "POST", "/order", JELLY, [("baggage", "secret=token123")])
+    assert [value.split(",")[1] for value in fake.headers("baggage")] == ["secret=token123"] * 2
+
+
+AT_THE_EDGE = """
+from http.client import HTTPMessage
+from opentelemetry import baggage, context, propagate, trace
+{provider}
+{recipe}
+tracer, heard = trace.get_tracer("edge"), []
+
+
+def answer():
+    heard.append((dict(baggage.get_all()), trace.get_current_span().get_span_context().trace_id))
+
+
+for sent in ("00-{trace_id}-{span_id}-00", "nonsense"):
+    headers = HTTPMessage()
+    headers["Traceparent"], headers["Baggage"] = sent, "secret=token123"
+{code}
+assert [items for items, _ in heard] == [{{}}, {{}}]
+"""
+
+
+def test_the_edge_starts_a_trace_of_its_own_with_a_link_and_no_baggage(tmp_path):
+    lines = section("Whom to trust").strip("\n").splitlines()
+    assert len(lines) <= 15
+    [code] = fences(section("Whom to trust"), "python")
+    recipe, provider, *_ = fences(section("Your own http.server"), "python")
+    ids = {"trace_id": "5" * 32, "span_id": "6" * 16}
+    program = AT_THE_EDGE.format(
+        provider=provider, recipe=recipe, code=textwrap.indent(code, "    "), **ids
+    )
+    told, nothing = program_spans(tmp_path, program)
+    assert told["parent_id"] is nothing["parent_id"] is None and told["kind"] == "SpanKind.SERVER"
+    [link] = told["links"]
+    assert link["context"]["trace_id"] == f"0x{'5' * 32}" != told["context"]["trace_id"]
+    assert not nothing["links"]
+
+
 # ---------------------------------------------------------------- README: break it on purpose
 
 
@@ -1276,6 +1423,589 @@ def test_each_row_of_the_table_has_its_test_and_each_command_has_its_rows():
     assert {function_for(what) for what in BREAKS} == tested
     assert {command for command, _ in BREAKS.values()} == set(TRIES)
     assert set(TRIES) == {"order", "alice", "capital", "twice"}
+
+
+# ---------------------------------------------------------------- README: what carries the context
+
+# Every program below begins with this, and prints the ids of the spans that are current: first the
+# one on this side.
+HERE_AND_THERE = """
+import asyncio, functools, multiprocessing, os, queue, subprocess, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from opentelemetry import context, propagate, trace
+from opentelemetry.sdk.trace import TracerProvider
+
+trace.set_tracer_provider(TracerProvider())
+tracer = trace.get_tracer("ways")
+if "instrumentation-threading" in sys.argv:
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+    ThreadingInstrumentor().instrument()
+
+
+def look():
+    print(trace.get_current_span().get_span_context().span_id, flush=True)
+"""
+ASYNC = """
+async def work():
+    look()
+
+async def main():
+    LINE
+
+with tracer.start_as_current_span("here"):
+    look()
+    asyncio.run(main())
+"""
+IN_A_THREAD_OF_ASYNCIO = """
+work = look
+
+async def main():
+    loop = asyncio.get_running_loop()
+    LINE
+
+with tracer.start_as_current_span("here"):
+    look()
+    asyncio.run(main())
+"""
+SYNC = """
+work = look
+
+with tracer.start_as_current_span("here"):
+    look()
+    LINE
+"""
+QUEUES = """
+work, jobs = look, queue.SimpleQueue()
+worker = threading.Thread(target=lambda: jobs.get()())
+worker.start()
+with tracer.start_as_current_span("here"):
+    look()
+    LINE
+    worker.join()
+
+async def main():
+    jobs = asyncio.Queue()
+
+    async def read():
+        (await jobs.get())()
+
+    worker = asyncio.create_task(read())
+    with tracer.start_as_current_span("here"):
+        look()
+        LINE
+        await worker
+
+asyncio.run(main())
+"""
+GENERATOR = """
+def rows():
+    LINE
+        yield 1
+
+with tracer.start_as_current_span("here"):
+    look()
+    for row in rows():
+        look()
+"""
+FORK = """
+with tracer.start_as_current_span("here"):
+    look()
+    if LINE == 0:
+        look()
+        os._exit(0)
+    os.wait()
+"""
+SPAWN = """
+def child(carrier):
+    LINE
+    look()
+
+if __name__ == "__main__":
+    carrier = {}
+    with tracer.start_as_current_span("here"):
+        look()
+        propagate.inject(carrier)
+        process = multiprocessing.get_context("spawn").Process(target=child, args=(carrier,))
+        process.start()
+        process.join()
+"""
+SUBPROCESS = """
+if "TRACEPARENT" in os.environ:
+    LINE
+    look()
+else:
+    with tracer.start_as_current_span("here"):
+        look()
+        carrier = {}
+        propagate.inject(carrier)
+        environment = {**os.environ, "TRACEPARENT": carrier["traceparent"]}
+        subprocess.run([sys.executable, *sys.argv], env=environment, check=True)
+"""
+# The rows of README's table, in its order: a program whose LINE is the code that the row shows.
+WAYS = (
+    [ASYNC] * 3
+    + [IN_A_THREAD_OF_ASYNCIO] * 2
+    + [SYNC] * 3
+    + [QUEUES, GENERATOR, FORK, SPAWN, SUBPROCESS]
+)
+GENERATORS_OWN = "no, the generator's is"
+
+
+def current_ids(folder, program, *arguments, options=()):
+    """Return the ids that a program prints, and its log."""
+    printed, log = run_program(folder, HERE_AND_THERE + program, *arguments, options=options)
+    return printed.split(), log
+
+
+def is_still_current(folder, program, line, *arguments):
+    """Return the table's word for `line` as the way to the other side."""
+    printed, log = current_ids(folder, program.replace("LINE", line), *arguments)
+    assert len(printed) >= 2 and "Failed to detach" not in log
+    halves = [printed[:2], printed[2:]] if program is QUEUES else [printed]
+    answers = {there == half[0] for half in halves for there in half[1:]}
+    assert len(answers) == 1, printed
+    if answers == {True}:
+        return "yes"
+    return "no" if printed[1] == "0" else GENERATORS_OWN
+
+
+@pytest.mark.parametrize("row", range(13))
+def test_each_row_of_what_carries_the_context(tmp_path, row):
+    rows = table(section("What carries the context"))
+    assert len(rows) == len(WAYS)
+    way, alone, with_threading, mend = rows[row]
+    program = WAYS[row]
+    line = "pass" if program in (SPAWN, SUBPROCESS) else quoted(way)[-1]
+    assert is_still_current(tmp_path, program, line) == alone
+    assert is_still_current(tmp_path, program, line, "instrumentation-threading") == with_threading
+    assert bool(mend) == (alone != "yes")
+    if mend:
+        assert is_still_current(tmp_path, program, quoted(mend)[0]) == "yes"
+        with_both = is_still_current(
+            tmp_path, program, quoted(mend)[0], "instrumentation-threading"
+        )
+        assert with_both == "yes"
+
+
+WORKER_STARTED_IN_A_SPAN = """
+jobs = queue.SimpleQueue()
+
+def read():
+    while job := jobs.get():
+        job()
+
+with tracer.start_as_current_span("the first request"):
+    look()
+    worker = threading.Thread(target=read)
+    worker.start()
+with tracer.start_as_current_span("a later request"):
+    jobs.put_nowait(look)
+    jobs.put_nowait(None)
+    worker.join()
+"""
+POOL_IN_TWO_SPANS = """
+pool = ThreadPoolExecutor(1)
+with tracer.start_as_current_span("the first request"):
+    look()
+    pool.submit(look).result()
+with tracer.start_as_current_span("a later request"):
+    look()
+    pool.submit(look).result()
+"""
+
+
+def test_a_worker_that_is_started_in_a_span_keeps_it_for_life_with_the_threading_package(tmp_path):
+    first, later = current_ids(tmp_path, WORKER_STARTED_IN_A_SPAN)[0]
+    assert later == "0"
+    first, later = current_ids(tmp_path, WORKER_STARTED_IN_A_SPAN, "instrumentation-threading")[0]
+    assert later == first
+    if sys.version_info >= (3, 14):
+        option = ["-X", "thread_inherit_context=1"]
+        thread = SYNC.replace("LINE", "threading.Thread(target=work).start()")
+        for program in (thread, WORKER_STARTED_IN_A_SPAN):
+            here, there = current_ids(tmp_path, program, options=option)[0]
+            assert there == here
+        first, in_the_pool, later, in_the_pool_later = current_ids(
+            tmp_path, POOL_IN_TWO_SPANS, options=option
+        )[0]
+        assert in_the_pool == in_the_pool_later == first != later
+
+
+def test_failed_to_detach_context_comes_from_a_generator_that_is_closed_elsewhere(tmp_path):
+    [code] = fences(section("What carries the context"), "python")
+    look_after = code.replace(
+        "        break\n", "        break\n    look()\n    await asyncio.sleep(0)\n    look()\n"
+    )
+    assert look_after != code
+    program = look_after + textwrap.dedent("""
+        with tracer.start_as_current_span("here"):
+            look()
+            asyncio.run(first_row())
+        """)
+    (here, *after), log = current_ids(tmp_path, program)
+    assert (
+        log.count("Failed to detach context") == 1 and "was created in a different Context" in log
+    )
+    assert here not in after and "0" not in after and len(set(after)) == 1
+    way, *_, mend = table(section("What carries the context"))[9]
+    (here, *after), log = current_ids(tmp_path, program.replace(quoted(way)[0], quoted(mend)[0]))
+    assert after == [here, here] and not log
+
+
+TOKENS = """
+def attach_and_detach():
+    token = context.attach(context.Context())
+    context.detach(token)
+    return token
+
+
+context.detach(attach_and_detach())
+token = context.attach(context.Context())
+thread = threading.Thread(target=context.detach, args=(token,))
+thread.start()
+thread.join()
+"""
+
+
+def test_a_token_works_once_and_only_where_it_came_from(tmp_path):
+    _, log = current_ids(tmp_path, TOKENS)
+    assert log.count("Failed to detach context") == 2
+    assert "has already been used once" in log and "was created in a different Context" in log
+
+
+# ---------------------------------------------------------------- README: your own http.server
+
+# A program as people write one: not ours, and with nothing in it about tracing but the base class.
+SOMEBODYS_SERVER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CAKES = ["sponge", "marble"]
+
+
+class Handler(TracedRequests, BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def reply(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        print(self.command, trace.get_current_span().get_span_context().trace_id, file=sys.stderr)
+
+    def do_GET(self):
+        if self.path.startswith("/cakes"):
+            self.span.update_name("GET /cakes")
+            self.span.set_attribute("http.route", "/cakes")
+            self.reply(200, CAKES)
+        elif self.path == "/wrong":
+            self.reply(200, CAKES[7])
+        elif self.path == "/sold-out":
+            self.send_error(503)
+        else:
+            self.send_error(404)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_POST(self):
+        cake = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with trace.get_tracer("somebody").start_as_current_span("bake") as span:
+            span.set_attribute("who", str(baggage.get_baggage("customer")))
+            CAKES.append(cake)
+            self.reply(201, CAKES)
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, file=sys.stderr, flush=True)
+server.serve_forever()
+"""
+
+
+def recipes():
+    return fences(section("Your own http.server"), "python")
+
+
+class SomebodysServer:
+    """The server above with README's recipe, in a process of its own.
+
+    `spans` and `log` are there once it is closed.
+    """
+
+    def __init__(self, folder):
+        recipe, provider, *_ = recipes()
+        program = folder / "somebody.py"
+        imports = "from opentelemetry import baggage\n"
+        program.write_text(recipe + imports + provider + SOMEBODYS_SERVER)
+        self.process = subprocess.Popen(
+            [sys.executable, str(program)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.port = int(self.process.stderr.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        out, self.log = self.process.communicate(timeout=DEADLINE)
+        self.spans = sorted(read_json_spans(out), key=lambda span: span["start_time"])
+
+
+def facts(span):
+    """Return what the tests compare of a span's JSON."""
+    attributes = span["attributes"]
+    return (
+        span["name"],
+        attributes.get("url.path"),
+        attributes.get("http.response.status_code"),
+        attributes.get("error.type"),
+        span["status"]["status_code"],
+    )
+
+
+def test_the_recipe_is_at_most_40_lines_of_100_columns():
+    lines = recipes()[0].splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    assert "microdonuts" not in recipes()[0] and "kitchen" not in recipes()[0]
+
+
+def test_the_recipe_traces_a_server_that_somebody_else_wrote(tmp_path):
+    with SomebodysServer(tmp_path) as somebody:
+        kept = http.client.HTTPConnection("127.0.0.1", somebody.port, timeout=DEADLINE)
+
+        def answer(method, path, body=None, headers=None):
+            kept.request(method, path, body, headers or {})
+            response = kept.getresponse()
+            response.read()
+            return response.status
+
+        assert answer("GET", "/cakes?secret=1", headers={"Traceparent": TRACEPARENT}) == 200
+        # The connection is kept, and yet the next request is a trace of its own.
+        assert kept.sock
+        assert answer("GET", "/none") == 404
+        assert answer("GET", "/sold-out") == 503
+        # do_HEAD calls do_GET, and there is one span all the same.
+        assert answer("HEAD", "/cakes") == 200
+        headers = {"Traceparent": TRACEPARENT, "Baggage": "customer=alice"}
+        assert answer("POST", "/cakes", b"cherry", headers) == 201
+        assert kept.sock
+        assert answer("BREW", "/cakes") == 501  # http.server's own refusal has no span
+        kept.close()
+        with pytest.raises(http.client.RemoteDisconnected):
+            answer("GET", "/wrong")
+        url, two = f"http://127.0.0.1:{somebody.port}", [f"traceparent: {TRACEPARENT}"] * 2
+        assert b" 200 OK" in send_raw(url, get("/cakes", "Connection: close", *two))
+        assert b"Bad request syntax" in send_raw(url, get("/cakes") + b"nonsense and more of it\r\n\r\n")
+    assert [facts(span) for span in somebody.spans] == [
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("GET", "/none", 404, None, "UNSET"),
+        ("GET", "/sold-out", 503, "503", "ERROR"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("POST", "/cakes", 201, None, "UNSET"),
+        ("bake", None, None, None, "UNSET"),
+        ("GET", "/wrong", None, "IndexError", "ERROR"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+    ]
+    first, second, _, head, baked, bake, wrong, twice, _ = somebody.spans
+    assert {first["kind"], baked["kind"]} == {"SpanKind.SERVER"} and bake[
+        "kind"
+    ] == "SpanKind.INTERNAL"
+    assert first["context"]["trace_id"] == baked["context"]["trace_id"] == f"0x{TRACE_ID}"
+    assert first["parent_id"] == baked["parent_id"] == f"0x{PARENT_ID}"
+    assert bake["parent_id"] == baked["context"]["span_id"] and bake["attributes"]["who"] == "alice"
+    roots = [second, head, wrong, twice]
+    assert all(span["parent_id"] is None for span in roots)
+    # The first request and the POST have one trace, with "bake" in it.
+    assert len({span["context"]["trace_id"] for span in somebody.spans}) == 7
+    for span, method in ((first, "GET"), (head, "HEAD")):
+        assert span["attributes"]["http.request.method"] == method
+        assert span["attributes"]["url.scheme"] == "http"
+    assert "secret" not in json.dumps(somebody.spans)
+    assert [event["name"] for event in wrong["events"]] == ["exception"]
+    # Nothing is current between two requests.
+    assert "BREW 0\n" in somebody.log and "GET 0\n" not in somebody.log
+    assert "Failed to detach" not in somebody.log and "ended span" not in somebody.log
+
+
+# The program in which the recipes for a message queue run.
+BROKER = """
+import json, os, subprocess, sys
+from opentelemetry import baggage, context, propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+broker, baked = [], []
+
+
+def bake(body):
+    baked.append((body, baggage.get_baggage("customer")))
+
+
+token = context.attach(baggage.set_baggage("customer", "alice"))
+for _ in range(3):
+{send}
+context.detach(token)
+broker = json.loads(json.dumps(broker))  # nothing but text is left of a message
+{receive}
+batch = [json.loads(message) for message in broker]
+{receive_batch}
+assert baked[0] == ("one cake", "alice") and baked[1] == (batch, None) and len(baked) == 2
+assert not trace.get_current_span().get_span_context().is_valid and not baggage.get_all()
+"""
+
+
+def test_the_recipe_for_a_message_queue(tmp_path):
+    _, provider, send, receive, receive_batch, *_ = recipes()
+    program = BROKER.format(
+        provider=provider,
+        send=textwrap.indent(send, "    "),
+        receive=receive,
+        receive_batch=receive_batch,
+    )
+    one, two, three, received, batch = program_spans(tmp_path, program)
+    assert [span["kind"] for span in (one, received, batch)] == [
+        "SpanKind.PRODUCER",
+        "SpanKind.CONSUMER",
+        "SpanKind.CONSUMER",
+    ]
+    assert (received["parent_id"], received["links"]) == (one["context"]["span_id"], [])
+    assert received["context"]["trace_id"] == one["context"]["trace_id"]
+    assert batch["parent_id"] is None
+    linked = [link["context"]["span_id"] for link in batch["links"]]
+    assert linked == [two["context"]["span_id"], three["context"]["span_id"]]
+
+
+def test_the_recipe_for_a_child_process(tmp_path):
+    _, provider, *_, run_the_child, read_the_environment = recipes()
+    begin = f"""
+import os, subprocess, sys
+from opentelemetry import context, propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+"""
+    child = f"""{begin}
+assert "TRACEPARENT" in os.environ
+{read_the_environment}
+tracer.start_span("child").end()
+"""
+    parent = f"""{begin}
+with tracer.start_as_current_span("parent"):
+{textwrap.indent(run_the_child, "    ")}
+"""
+    (tmp_path / "child.py").write_text(child)
+    child_span, span = program_spans(tmp_path, parent)
+    assert [child_span["name"], span["name"]] == ["child", "parent"]
+    assert child_span["parent_id"] == span["context"]["span_id"]
+    assert child_span["context"]["trace_id"] == span["context"]["trace_id"]
+    # The same line as in the table of "What carries the context".
+    assert read_the_environment.strip() in section("What carries the context")
+
+
+# ---------------------------------------------------------------- README: a program that nobody here wrote
+
+
+class FlaskKitchen:
+    """The kitchen in Flask of README, in a process of its own on a free port."""
+
+    def __init__(self, folder, **env):
+        [code] = fences(section("One trace with a program that nobody here wrote"), "python")
+        assert code.count("\n") <= 30 and code.count("port=8083") == 1
+        (folder / "flask_kitchen.py").write_text(code.replace("port=8083", "port=0"))
+        self.process = subprocess.Popen(
+            [sys.executable, "flask_kitchen.py"],
+            cwd=folder,
+            env=environment(**env),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.url = None
+        while not self.url:
+            line = self.process.stderr.readline()
+            assert line, "Flask has ended"
+            self.url = (re.findall(r"Running on (http://\S+)", line) or [None])[0]
+        self.lines = []
+        self.reader = threading.Thread(target=self.lines.extend, args=(self.process.stdout,))
+        self.reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(DEADLINE)
+        self.reader.join(DEADLINE)
+        self.process.stderr.close()
+
+    def words(self):
+        """Return the order ids that it has printed, by threads that mix up their lines."""
+        return re.findall(r"The baggage says order (None|[0-9a-f-]{36})", "".join(self.lines))
+
+    def spans(self):
+        """Return the spans of its endpoints, in the order in which they started."""
+        found = read_json_spans(
+            "\n".join(re.findall(r'(?ms)\{\n    "name".*?^\}', "".join(self.lines)))
+        )
+        endpoints = [span for span in found if "/kitchen/" in span["name"]]  # not /traces, a 404
+        return sorted(endpoints, key=lambda span: span["start_time"])
+
+
+@pytest.mark.parametrize(
+    ("propagators", "is_baggage_sent"), [("", True), ("b3", False), ("b3,baggage", True)]
+)
+def test_a_kitchen_in_flask_continues_our_trace(tmp_path, propagators, is_baggage_sent):
+    env = {"OTEL_PROPAGATORS": propagators} if propagators else {}
+    assert not propagators or f"OTEL_PROPAGATORS={propagators}" in quoted(
+        FENCE.sub("", section("One trace with a program that nobody here wrote"))
+    )
+    with FlaskKitchen(tmp_path, **env) as kitchen_in_flask:
+        with Process(
+            "--kitchen", kitchen_in_flask.url, OTEL_TRACES_EXPORTER="console", **env
+        ) as shop:
+            reply = ask(shop.url, "POST", "/order", SAMPLE)
+            read_out = ask(
+                shop.url, "GET", "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+            ).body
+            status = ask(shop.url, "POST", "/status", {"order_id": reply.body["order_id"]})
+            theirs = until(
+                lambda: len(found := kitchen_in_flask.spans()) == 4 and found, "four spans"
+            )
+    assert (
+        (reply.status, reply.body["state"])
+        == (status.status, status.body["state"])
+        == (200, "ready")
+    )
+    ours = shop.json_spans()
+    assert [span["name"] for span in theirs] == [
+        "POST /kitchen/add_donuts",
+        "POST /kitchen/add_donuts",
+        "GET /kitchen/get_donuts",
+        "GET /kitchen/get_donuts",
+    ]
+    assert {span["kind"] for span in theirs} == {"SpanKind.SERVER"}
+    clients = [span for span in ours if span["kind"] == "SpanKind.CLIENT"]
+    clients.sort(key=lambda span: span["start_time"])
+    assert [span["parent_id"] for span in theirs] == [
+        span["context"]["span_id"] for span in clients
+    ]
+    assert [span["context"]["trace_id"] for span in theirs] == [
+        span["context"]["trace_id"] for span in clients
+    ]
+    header = "b3" if "b3" in propagators else "traceparent"
+    assert all(f"http.request.header.{header}" in span["attributes"] for span in clients)
+    assert kitchen_in_flask.words() == [reply.body["order_id"] if is_baggage_sent else "None"] * 2
+    # The page draws the shop's half, and says that the other one is missing.
+    assert len(read_out["spans"]) == 5 and "does not show its spans" in read_out["missing"]
 
 
 # ---------------------------------------------------------------- README: elsewhere, and settings
@@ -2484,10 +3214,7 @@ def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
     wrapper.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(wrapper))
     with Process("--fry-seconds", "0", folder=HERE / "no-tracing") as shop:
-        assert (
-            ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status
-            == 200
-        )
+        assert ask(shop.url, "POST", "/order", JELLY).status == 200
         shop.stop()
     found = [
         Seen(
@@ -4387,14 +5114,60 @@ def shop(provider):
     server.close()
 
 
+def environment(**env):
+    """Return the environment of this process, in which OpenTelemetry is told this and no more."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | env
+
+
+def run_program(folder, program, *arguments, options=(), **env):
+    """Run a program in an interpreter of its own. Return what it has printed, and its log."""
+    path = folder / "program.py"
+    path.write_text(program)
+    done = subprocess.run(
+        [sys.executable, *options, str(path), *arguments],
+        cwd=folder,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def read_json_spans(text):
+    """Return the spans that a ConsoleSpanExporter has printed."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        span, end = decoder.raw_decode(text)
+        found.append(span)
+        text = text[end:]
+    return found
+
+
+def program_spans(folder, program):
+    """Return the spans that a program prints, which must log nothing."""
+    printed, log = run_program(folder, program)
+    assert not log, log
+    return read_json_spans(printed)
+
+
+def shown_spans(shop, reply, count):
+    """Return the spans of a trace as the page gets them, once there are so many."""
+    path = "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+    return until(
+        lambda: len(found := ask(shop.url, "GET", path).body["spans"]) == count and found,
+        f"{count} spans",
+    )
+
+
 class Process:
     """A shop in a process of its own, on a free port."""
 
     def __init__(self, *arguments, folder=HERE, **env):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         self.process = subprocess.Popen(
             [sys.executable, str(folder / "microdonuts.py"), "--port", "0", *arguments],
-            env={**clean, **env},
+            env=environment(**env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -4437,12 +5210,7 @@ class Process:
 
     def json_spans(self):
         """Return the spans that OTEL_TRACES_EXPORTER=console has printed."""
-        text, found, decoder = "".join(self.out).strip(), [], json.JSONDecoder()
-        while text:
-            span, end = decoder.raw_decode(text)
-            found.append(span)
-            text = text[end:].lstrip()
-        return found
+        return read_json_spans("".join(self.out))
 
 
 class FakeKitchen:
