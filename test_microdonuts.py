@@ -313,7 +313,7 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
 LINE = re.compile(
     r"\d\d:\d\d:\d\d\.\d{3} (->|<-|  ) (SERVER|CLIENT|INTERNAL) (.+?) +([\d.]+m?s) +"
     r"(\w+\.py):(\d+) "
-    r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{8}))\n"
+    r"([0-9a-f]{16}) (?:/#([0-9a-f]{32})|([0-9a-f]{16}) ([0-9a-f]{6}))\n"
 )
 SIX = {"donuts": [{"flavor": "glazed", "quantity": 4}, {"flavor": "jelly", "quantity": 2}]}
 
@@ -4129,15 +4129,29 @@ def test_the_read_outs_are_facts_and_bounded(provider):
 
 
 NODE_TEST = """
+import { quoted } from "%(static)s/curl.js";
 import { micros } from "%(static)s/facts.js";
+import { decode, faultsOf } from "%(static)s/headers.js";
+import { destination, keysAround } from "%(static)s/keyboard.js";
 import { rows } from "%(static)s/rows.js";
-import { decode } from "%(static)s/headers.js";
 import { functionAround } from "%(static)s/source.js";
-const spans = JSON.parse(process.argv[2]);
-const decoded = decode("traceparent", "00-%(trace)s-%(parent)s-03");
+import { askedFor, isSameTrace } from "%(static)s/verdict.js";
+const [spans, wire] = JSON.parse(process.argv[2]);
+const all = rows(spans, () => true);
 const source = "a\\n\\ndef f():\\n    x\\n\\n    y\\n\\n\\ndef g():\\n    z\\n";
-console.log(JSON.stringify({ rows: rows(spans, () => true), decoded, micros: micros("2026-11-22T21:29:20.303854Z"),
-                             lines: functionAround(source, 6).map(({ number }) => number) }));
+console.log(JSON.stringify({
+  rows: all,
+  ends: ["Home", "End", "ArrowDown"].map((pressed) => destination(all, all[0].key, pressed)),
+  around: keysAround(all, all.at(-1).key),
+  decoded: decode("traceparent", "00-%(trace)s-%(parent)s-03"),
+  micros: micros("2026-11-22T21:29:20.303854Z"),
+  lines: functionAround(source, 6).map(({ number }) => number),
+  quoted: quoted("it's $HOME %%"),
+  bytes: quoted("it's \u00e9 100%%"),
+  asked: wire.map((traceparent) => askedFor({ traceparent }, new Set(["traceparent"])).traceId),
+  tracestates: ["a=1,0b=2", "A=1", "a"].map((value) => faultsOf(decode("tracestate", value)).length),
+  isPadded: isSameTrace({ traceId: "0".repeat(16) + "%(parent)s" }, { b3: "%(parent)s-%(parent)s-1" }),
+}));
 """
 
 
@@ -4149,8 +4163,15 @@ def test_the_pure_functions_of_the_page_without_a_browser(tmp_path, shop, spans)
     (tmp_path / "test.js").write_text(NODE_TEST % names)
     reply = ask(shop.url, "POST", "/order", SAMPLE)
     found = [json.loads(span.to_json()) for span in spans.wait(reply, 10)]
+    # Of the rows about one traceparent, those that HTTP carries as they are.
+    wire = {
+        headers[0][1].strip(" \t"): flags is not None
+        for _, _, headers, flags, _ in WIRE
+        if len(headers) == 1 and headers[0][0] == "traceparent"
+    }
+    wire, taken = list(wire), list(wire.values())
     done = subprocess.run(
-        ["node", "test.js", json.dumps(found[::-1])],
+        ["node", "test.js", json.dumps([found[::-1], wire])],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -4166,24 +4187,31 @@ def test_the_pure_functions_of_the_page_without_a_browser(tmp_path, shop, spans)
         span_id for _, span_id in in_call_order(found)
     ]
     assert sum(key.endswith("/hop") for key in keys) == 3
+    assert got["ends"] == [keys[0], keys[-1], keys[1]] and got["around"][-1] == keys[0]
+    assert (
+        got["quoted"] == "'it'\\''s $HOME %'"
+        and got["bytes"] == "\"$(printf 'it\\047s \\351 100%%')\""
+    )
+    assert [trace_id == TRACE_ID for trace_id in got["asked"]] == taken and len(taken) > 20
+    assert got["tracestates"] == [0, 1, 1] and got["isPadded"]
 
 
 @pytest.mark.picture
-def test_take_the_picture_that_readme_opens_with(chromium, provider):
-    shop = start(fry_seconds=0.4)
-    page = Page(chromium, shop.url)
-    page.order("glazed", "jelly")
-    trace_of(page, shop.url)
-    page.run("document.querySelector('#zoom').hidden = true")
-    clip = page.run("""
-        const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
-        return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16, height: to.bottom - from.top + 16,
-                 scale: 1 }""")
-    shot = chromium.execute_cdp_cmd(
-        "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
-    )
+def test_take_the_picture_that_readme_opens_with(chromium):
+    with Process(OTEL_SERVICE_NAME="kitchen") as back, Process("--kitchen", back.url) as front:
+        page = Page(chromium, front.url)
+        page.order("glazed", "jelly")
+        trace_of(page, front.url)
+        assert len(page.all("#services li")) == 2
+        page.run("document.querySelector('#zoom').hidden = true")
+        clip = page.run("""
+            const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
+            return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16,
+                     height: to.bottom - from.top + 16, scale: 1 }""")
+        shot = chromium.execute_cdp_cmd(
+            "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+        )
     (HERE / "static" / "trace.png").write_bytes(base64.b64decode(shot["data"]))
-    shop.close()
 
 
 # ---------------------------------------------------------------- what the tests use
@@ -4638,13 +4666,13 @@ def terminal_spans(lines):
     for each in lines:
         if plain := PLAIN.fullmatch(each):
             trace_id, span, parent, kind, name = plain.groups()
-            found.append(Seen(span, parent, trace_id[:8], f"   {kind} {name} - -"))
+            found.append(Seen(span, parent, trace_id[:6], f"   {kind} {name} - -"))
         else:
             arrow, kind, what, _, file, line, span, root, parent, digits = LINE.fullmatch(
                 each
             ).groups()
             label = f"{arrow} {kind} {what} {file}:{line}"
-            found.append(Seen(span, parent, digits or root[:8], label))
+            found.append(Seen(span, parent, digits or root[:6], label))
     return found
 
 

@@ -527,7 +527,7 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request, client_address):
-        threading.current_thread().name = f"connection from port {client_address[1]}"
+        threading.current_thread().name = "connection from {}:{}".format(*client_address)
         super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request):

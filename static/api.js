@@ -1,7 +1,7 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
 // A refusal is thrown as an Error that carries the server's own sentence.
 
-const NO_ANSWER = "The shop does not answer: look in its terminal whether it still runs, and start it again if not.";
+const NO_ANSWER = "The shop does not answer: check in its terminal that it is running, and start it again if not.";
 
 // `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused.
 // `headers` are sent along: { name: value, ... }.

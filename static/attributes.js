@@ -6,7 +6,7 @@ const GROUPS = [
   ["HTTP", /^http\./],
   ["URL", /^url\./],
   ["Network", /^(server|client|network|user_agent)\./],
-  ["Code", /^code\./],
+  ["Code and thread", /^(code|thread)\./],
   ["Other", /^/],
 ];
 

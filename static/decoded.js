@@ -12,8 +12,10 @@ export function headerLine({ name, parts, separator }, sender) {
 }
 
 // A list of the parts. The one that is the id of the sender is marked, and `same` says so in words.
-export const partList = ({ parts }, sender = null, same = null) =>
-  make("dl", { class: "parts" }, ...parts.map((part) => partOf(part, sender !== null && part.value === sender ? same : null)));
+export function partList({ parts }, sender = null, same = null) {
+  const isSender = ({ value }) => sender !== null && value === sender;
+  return make("dl", { class: "parts" }, ...parts.map((part) => partOf(part, isSender(part) ? same : null)));
+}
 
 function partOf({ part, label, value, means, wrong, bits = [] }, same) {
   return fact(label,

@@ -1,5 +1,5 @@
-// The panel "Send a header of your own": what is typed is taken apart, sent with an order, and held against what the
-// visitor predicted. What happened is read from the answer of the server.
+// The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. The
+// shop’s answer tells what came of them, and is compared with what the visitor predicted.
 
 import { getPropagationFields, placeOrder } from "./api.js";
 import { commandBox } from "./command.js";
@@ -77,7 +77,8 @@ const typedHeaders = () => Object.fromEntries(
 
 function showCommand() {
   const headers = Object.entries(typedHeaders());
-  command.show(curlCommand({ method: "POST", url: `${location.origin}/order`, headers, body: JSON.stringify({ donuts: DONUTS }) }));
+  const body = JSON.stringify({ donuts: DONUTS });
+  command.show(curlCommand({ method: "POST", url: `${location.origin}/order`, headers, body }));
 }
 
 function drawDecoded(name) {
@@ -98,8 +99,12 @@ async function send() {
   const headers = typedHeaders();
   const unsendable = Object.entries(headers).find(([name, value]) => !decode(name, value).parts.length);
   say("verdict", "");
-  if (unsendable) return say("experiment-error", `Change ${unsendable[0]}: it has a character that no header can carry.`);
-  if (!chosen("trace") || !chosen("recording")) return say("experiment-error", "Predict first: choose one of each pair.");
+  if (unsendable) {
+    return say("experiment-error", `Change ${unsendable[0]}: it has a character that no header can carry.`);
+  }
+  if (!chosen("trace") || !chosen("recording")) {
+    return say("experiment-error", "Predict first: choose one of each pair.");
+  }
   say("experiment-error", "");
   try {
     await placeOrder(DONUTS, (serverTiming) => judge(serverTiming, predicted, headers), headers);

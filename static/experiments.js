@@ -33,8 +33,8 @@ export const EXPERIMENTS = [
   },
   {
     name: "two traceparents",
-    hint: "This page cannot send the same header twice: fetch joins the two with a comma, as you see. That should come to "
-      + "the same (RFC 9110, 5.3). From a terminal, curl sends two lines if you give it two -H options.",
+    hint: "This page cannot send the same header twice: fetch joins the two with a comma, as you see. That should "
+      + "come to the same (RFC 9110, 5.3). From a terminal, curl sends two lines if you give it two -H options.",
     headers: (ids) => {
       const { traceparent: first } = traceparent(ids, true);
       const { traceparent: second } = traceparent(newIds(), true);
@@ -64,6 +64,10 @@ export const headersFor = (experiment, reads) =>
 
 const newIds = () => ({ traceId: hex(16), spanId: hex(8) });
 
-const traceparent = ({ traceId, spanId }, isSampled) => ({ traceparent: `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}` });
+const traceparent = ({ traceId, spanId }, isSampled) => ({
+  traceparent: `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}`,
+});
 
-const b3 = ({ traceId, spanId }, isSampled) => ({ b3: `${traceId}-${spanId}-${isSampled ? "1" : "0"}` });
+const b3 = ({ traceId, spanId }, isSampled) => ({
+  b3: `${traceId}-${spanId}-${isSampled ? "1" : "0"}`,
+});

@@ -123,7 +123,8 @@ const DECODERS = {
 // The names of all headers that carry a context, in lower case.
 export const NAMES = Object.keys(DECODERS);
 
-// What a span sent or received: [{ name, value, parts, separator, wrong }, ...], one for each header line.
+// The headers that a span sent or received, taken apart, one for each line: [{ name, value, parts, separator, wrong,
+// section }, ...].
 export function headersOf(span) {
   return NAMES.flatMap((name) => {
     const decoded = headerValues(span, name).map((value) => decode(name, value));
@@ -147,10 +148,12 @@ const CAN_BE_SENT = /^[\t\x20-\x7e\x80-\xff]*$/;
 // Everything that is wrong with a decoded header, whole or part: [{ sentence, section }, ...]
 export const faultsOf = ({ wrong, section, parts }) => [
   ...(wrong ? [{ sentence: wrong, section }] : []),
-  ...parts.filter((part) => part.wrong).map((part) => ({ sentence: `Its ${part.label} ${part.wrong}.`, section: part.section })),
+  ...parts.filter((part) => part.wrong).map(faultOf),
 ];
 
-// What Server-Timing says of the SERVER span behind an answer: { traceId, spanId, flags, isSampled }; null if nothing.
+const faultOf = ({ label, wrong, section }) => ({ sentence: `Its ${label} ${wrong}.`, section });
+
+// Server-Timing names the SERVER span behind an answer: { traceId, spanId, flags, isSampled }; null if it does not.
 export function readServerTiming(value) {
   const match = value?.match(/\btrace;desc="?00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/);
   if (!match) return null;
@@ -222,7 +225,8 @@ function tracestate(value) {
     value: text.slice(text.indexOf("=") + 1),
   }));
   if (parts.length <= 32) return { parts, separator: "," };
-  return { parts, separator: ",", wrong: "It has more than 32 members: all of it is dropped.", section: `${W3C}, 3.3.2.1` };
+  const wrong = "It has more than 32 members: all of it is dropped.";
+  return { parts, separator: ",", wrong, section: `${W3C}, 3.3.2.1` };
 }
 
 function baggage(value) {

@@ -96,7 +96,7 @@ function orphanNote({ parentId, kind }) {
   return `parent ${parentId} is not here${kind === "SERVER" ? ": it is the caller’s own span" : ""}`;
 }
 
-// What crossed from a CLIENT span to the SERVER span that it reached.
+// The headers that crossed from a CLIENT span to the SERVER span that it reached.
 const hopRow = (client, { level, parent }) => ({
   type: "hop", key: `${client.id}/hop`, level, parent, isExpanded: null,
   client: client.id,

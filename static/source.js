@@ -3,7 +3,7 @@
 const indentOf = (line) => line.length - line.trimStart().length;
 const isDef = (line) => /^\s*(async )?def /.test(line);
 
-// [{ number, text, isComment }, ...] from the decorators to the last line; [] if the line stands in no function.
+// [{ number, text, isComment }, ...] from the decorators to the last line; [] if no function contains the line.
 export function functionAround(source, number) {
   const lines = source.split("\n");
   const def = defAbove(lines, number - 1);

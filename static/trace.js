@@ -31,8 +31,8 @@ export function openTraces() {
   showAddressed();
 }
 
-// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows. `sender`
-// is the id of the span that this page named in the headers as the sender's, if the shop has taken it as the parent.
+// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows.
+// `sender` is the id of the span that this page claimed to have, if the shop has taken it as the parent.
 export function follow(serverTiming, sender = null) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close("The answer to this order names no trace: it has no Server-Timing header.");
@@ -69,7 +69,8 @@ function clear(id) {
 }
 
 async function open(id, key = null) {
-  const mine = { id, spans: [], selectedKey: key, tabStopKey: key, toggled: new Map(), isZoomed: false, clock: -Infinity };
+  const keys = { selectedKey: key, tabStopKey: key };
+  const mine = { id, spans: [], ...keys, toggled: new Map(), isZoomed: false, clock: -Infinity };
   shown = mine;
   clear(id);
   byId("trace").hidden = false;

@@ -1,11 +1,11 @@
-// What the headers that were sent should lead to, and the rule that says so: pure functions, which Node runs too.
-// The answer of the server decides what did happen; the rules below only explain it.
+// The rules by which a shop treats the headers that were sent: pure functions, which Node runs too. The answer of the
+// server decides what happened; the rules only explain it.
 
 import { decode, faultsOf, isBitSet } from "./headers.js";
 
 const W3C = "W3C Trace Context Level 2";
 
-// What these headers ask for: { traceId, parentId, rule, section, isSampled, samplingSection }. traceId is null if they
+// The headers ask for this: { traceId, parentId, rule, section, isSampled, samplingSection }. traceId is null if they
 // carry no trace to go on with, and isSampled is null if they say nothing of it. `headers` is { name: value }, `reads`
 // is the Set of the headers that this shop reads. Of two formats that ask for different traces, `taken` is the one.
 export function askedFor(headers, reads, taken = null) {
