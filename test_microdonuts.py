@@ -2656,7 +2656,7 @@ def test_the_walkthrough_has_ten_steps_of_like_weight():
     assert titles == list(range(1, 11))
     for text, (title, todo) in zip(texts, steps(WALKTHROUGH), strict=True):
         assert re.search(r"(?m)^\*\*Why\.\*\* ", text), title
-        assert len(re.findall(r"\bbecause\b|\botherwise\b", text)) >= 1, title
+        assert re.search(r"(?i)\b(because|otherwise)\b", text), title
         assert len(re.findall(r"<details><summary><b>Question:</b>", text)) == 1, title
         assert 2 <= sum(not isinstance(part, tuple) for part in todo) <= 5, title
     prose = FENCE.sub("", WALKTHROUGH)
