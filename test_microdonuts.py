@@ -2712,7 +2712,7 @@ def test_the_walkthrough_has_ten_steps_of_like_weight():
     assert max(map(len, prose.splitlines())) <= 120
 
 
-def test_the_walkthroughs_commands_and_strings_are_those_of_the_program():
+def test_the_walkthroughs_commands_and_names_are_those_of_the_program():
     """The looks do not show what a later step replaces, nor a wrong path to Python."""
     starting = r"([A-Z_]+=\S+ )*\.\./\.venv/bin/python microdonuts\.py( --[a-z]+ \S+)*"
     comparing = "diff microdonuts.py ../microdonuts.py; diff kitchen.py ../kitchen.py"
@@ -2730,6 +2730,9 @@ def test_the_walkthroughs_commands_and_strings_are_those_of_the_program():
         for node in ast.walk(ast.parse(textwrap.dedent(code))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert node.value.strip().removesuffix(".").casefold() in known, node.value
+            elif isinstance(node, (ast.Attribute, ast.Name)):
+                name = node.attr if isinstance(node, ast.Attribute) else node.id
+                assert name.casefold() in known or name == "plain_line", name
 
 
 # ---------------------------------------------------------------- the walkthrough's exercises
