@@ -4154,6 +4154,8 @@ def test_take_the_picture_that_readme_opens_with(chromium):
         trace_of(page, front.url)
         assert len(page.all("#services li")) == 2
         page.run("document.querySelector('#zoom').hidden = true")
+        # The picture is taken without scroll bars, and the page would move a little when they go.
+        page.run("document.documentElement.style.overflow = 'hidden'")
         clip = page.run("""
             const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
             return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16,
