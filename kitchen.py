@@ -718,13 +718,14 @@ class W3CBaggage(TextMapPropagator):
 #
 # The rules are those of github.com/openzipkin/b3-propagation.
 
-B3_TRACE_ID = re.compile(r"(?!0+$)([0-9a-f]{16}|[0-9a-f]{32})")
-B3_SPAN_ID = re.compile(r"(?!0+$)[0-9a-f]{16}")
+# 16 or 32 digits, and 16 digits; not all of them zeros.
+B3_TRACE_ID = re.compile(r"(?!0+\b)(?:[0-9a-f]{16}|[0-9a-f]{32})")
+B3_SPAN_ID = re.compile(r"(?!0+\b)[0-9a-f]{16}")
 B3_SINGLE = re.compile(
-    r"""
-    (?P<trace_id> [0-9a-f]+ ) -
-    (?P<span_id>  [0-9a-f]+ )
-    (?: - (?P<state> [01d] ) (?: - [0-9a-f]{16} )? )?  # the sampling state, and the sender's parent
+    rf"""
+    (?P<trace_id> {B3_TRACE_ID.pattern} ) -
+    (?P<span_id>  {B3_SPAN_ID.pattern} )
+    (?: - (?P<state> [01d] ) (?: - [0-9a-f]{{16}} )? )?  # the sampling state, the sender's parent
     """,
     re.VERBOSE,
 )

@@ -393,7 +393,7 @@ def terminal_line(span):
     trace_id = trace.format_trace_id(span.context.trace_id)
     if span.parent is None:
         return f"{clock} {arrow} {work} {duration} {code} {span_id} /#{trace_id}\n"
-    ids = f"{span_id} {trace.format_span_id(span.parent.span_id)} {trace_id[:8]}"
+    ids = f"{span_id} {trace.format_span_id(span.parent.span_id)} {trace_id[:6]}"
     return f"{clock} {arrow} {work:35} {duration:>8} {code:>18} {ids}\n"
 
 
@@ -892,7 +892,7 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request, client_address):
-        threading.current_thread().name = f"connection from port {client_address[1]}"
+        threading.current_thread().name = "connection from {}:{}".format(*client_address)
         super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request):

@@ -13,7 +13,7 @@ import time
 import traceback
 import urllib.parse
 import urllib.request
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 
 ###############################################################################
 # BLOCK 7: the shape of every span
@@ -304,6 +304,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.close()
             timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
             self.connection = HTTPConnection(request.host, timeout=timeout)
+            self.connection.response_class = FinalResponse
             self.connection.connect()
             # detach leaves the first socket object without its file descriptor, which only one of
             # the two objects may close.
@@ -316,6 +317,8 @@ class KeptConnection(urllib.request.HTTPHandler):
     def read_body(self, response):
         """Return the body of a response, and keep its connection unless the kitchen closes it."""
         with response:
+            if len(response.headers.get_all("Content-Length", [])) > 1:
+                raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
             if response.length:
                 raise IncompleteRead(body, response.length)
@@ -343,6 +346,16 @@ class KeptConnection(urllib.request.HTTPHandler):
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+class FinalResponse(HTTPResponse):
+    """Skips all interim answers (RFC 9110 15.2), of which http.client skips 100 alone."""
+
+    def begin(self):
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # otherwise begin would do nothing
+            super().begin()
 
 
 class DeadlineSocket(socket.socket):

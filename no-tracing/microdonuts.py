@@ -333,10 +333,18 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def handle_expect_100(self):
+        """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
+        return True
+
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
+        # RFC 9110 7.6.1: a list of options, of which http.server knows only one that is alone.
+        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
+        if "close" in [option.strip(" \t") for option in options]:
+            self.close_connection = True
         self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
         try:
             self.send(self.dispatch())
@@ -345,14 +353,14 @@ class Handler(BaseHTTPRequestHandler):
             self.log_message("hung up before its answer (%s)", type(error).__name__)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-    do_CONNECT = do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
+    do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
         """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
         target = self.requestline.split(" ")[1]
         self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
         self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
-        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
+        absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
         path, _, self.url_query = target.partition("?")
@@ -415,6 +423,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
         if len(self.length) > 9 or int(self.length) > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
+        expectation = self.headers.get("Expect", "").lower()
+        if expectation == "100-continue" and self.request_version != "HTTP/1.0":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             body = self.rfile.read(int(self.length))
         except OSError:
@@ -516,7 +527,7 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request, client_address):
-        threading.current_thread().name = f"connection from port {client_address[1]}"
+        threading.current_thread().name = "connection from {}:{}".format(*client_address)
         super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request):
