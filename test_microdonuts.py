@@ -3927,6 +3927,18 @@ def test_a_shop_that_samples_by_itself_is_explained_and_so_is_a_refusal(chromium
 
 
 @browser_test
+@pytest.mark.parametrize("name", ["your own trace", "no header"])
+def test_a_shop_that_makes_no_spans_gives_no_verdict(chromium, name):
+    with Process("--fry-seconds", "0", OTEL_SDK_DISABLED="true") as shop:
+        page = open_experiments(chromium, shop.url)
+        page.button(name).click()
+        predict(page, True, True)
+        page.button("Send").click()
+        until(lambda: "OTEL_SDK_DISABLED" in page.text("#experiment-error"))
+        assert page.text("#verdict") == ""
+
+
+@browser_test
 def test_an_experiment_by_keyboard_alone(chromium, slow_shop):
     page = Page(chromium, slow_shop.url)
     keys = webdriver.common.keys.Keys
