@@ -253,7 +253,8 @@ TRACEPARENT = re.compile(
     (?P<version>   (?!ff)    [0-9a-f]{2}  ) -   # 3.2.2.1: ff is invalid
     (?P<trace_id>  (?!0{32}) [0-9a-f]{32} ) -   # 3.2.2.3: all zeros are invalid
     (?P<parent_id> (?!0{16}) [0-9a-f]{16} ) -   # 3.2.2.4: the span that sent this; not all zeros
-    (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled, bit 1 is random
+    (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled (3.2.2.5.1), and
+                                                # bit 1 is random (3.2.2.5.2)
     (?P<more>      -.*                    )?    # 3.2.4: fields of a later version
     """,
     re.VERBOSE,
@@ -287,9 +288,9 @@ class W3CTraceContext(TextMapPropagator):
             return context  # absent, or repeated, although it is not a list (RFC 9110 5.3)
         match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
         if match is None:
-            return context  # 3.2.2: it does not have the form above
+            return context  # 3.2.2: not the form above. 3.3: its tracestate is not read, either
         if match["version"] == "00" and match["more"]:
-            return context  # 3.2.4: only a later version may have more fields
+            return context  # 3.2.2.2: 00 has four fields. 3.2.4: a later version may have more
         sender = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["parent_id"], 16),
@@ -325,7 +326,8 @@ def format_traceparent(span_context):
 class HeaderGetter(Getter):
     """Reads headers for a propagator from an email.message.Message, as http.server has them.
 
-    A dict would not do: its names have a case, and it has only one value for a repeated header.
+    A dict would not do. It takes Traceparent for another name than traceparent, although names of
+    headers have no case (3.2.1), and it has only one value for a repeated header.
     """
 
     def get(self, carrier, key):
@@ -367,7 +369,7 @@ class W3CTraceState(TraceState):
         # 3.3.2: empty members are allowed.
         matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
         if None in matches:
-            return cls()  # 3.3.2.2
+            return cls()
         return cls([match.group("key", "value") for match in matches])
 
     def to_header(self):
@@ -398,7 +400,7 @@ class W3CTraceState(TraceState):
         return self if key in self.members else self.update(key, value)
 
     def update(self, key, value):
-        """Return a copy in which a member is new or changed, and so the first (3.5)."""
+        """Return a copy in which a member is new or changed, and therefore the first."""
         changed = W3CTraceState([(key, value), *self.delete(key).items()])
         return changed if key in changed else self  # it is malformed, or one too many
 
@@ -436,8 +438,8 @@ class Kitchen:
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
-        # because add_donuts calls forget.
+        # Whoever reads or changes a donut, or the next three attributes, holds this lock. It is
+        # reentrant because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -479,11 +481,15 @@ class Kitchen:
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        donut.status = "received"  # without the lock, because only this thread sets a status
+        self.set_status(donut, "received")
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
-        donut.status = "cooking"
+        self.set_status(donut, "cooking")
         pause(donut.ready_at - time.monotonic())
-        donut.status = "ready"
+        self.set_status(donut, "ready")
+
+    def set_status(self, donut, status):
+        with self.lock:  # otherwise get_donuts could find two donuts in the fryer
+            donut.status = status
 
     def add_donuts(self, order_id, flavor, quantity):
         """Take all donuts, or none. Return how many donuts of the order are remembered now.
@@ -642,18 +648,17 @@ def type_name(error):
 # API's baggage cannot hold. The rules are those of W3C Baggage (commit 9af80f4), Baggage
 # HTTP Header Format.
 
+BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # "key": a token
 BAGGAGE_PAIR = re.compile(
-    r"""
-    (?P<key> [!#$%&'*+.^_`|~0-9A-Za-z-]+ )                          # "key": a token
+    rf"""
+    (?P<key> {BAGGAGE_KEY.pattern} )
     (?: [ \t]* = [ \t]*
         (?P<value> [\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]* )    # "value": printable, but no
     )?                                                              # blank and none of " , ; \
     """,
     re.VERBOSE,
 )
-UNENCODED = (
-    "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have as it is, besides letters and digits
-)
+UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have, besides letters and digits
 MAX_BAGGAGE_BYTES = 8_192  # "Limits"
 RECEIVED_MEMBERS = create_key("received-baggage-members")
 
@@ -670,7 +675,7 @@ class W3CBaggage(TextMapPropagator):
         received = {}
         header = ",".join(getter.get(carrier, "baggage") or [])
         if len(header) > MAX_BAGGAGE_BYTES:
-            header = header[:MAX_BAGGAGE_BYTES].rpartition(",")[0]  # whole members only
+            header = header[: MAX_BAGGAGE_BYTES + 1].rpartition(",")[0]  # whole members only
         for member in [text for text in header.split(",") if "=" in text]:
             parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in member.split(";")]
             if None in parts or parts[0]["value"] is None:
@@ -692,10 +697,8 @@ class W3CBaggage(TextMapPropagator):
             received_value, members = received.get(key, (None, []))
             if value == received_value:
                 passed_on += members
-                continue
-            member = f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}"
-            if BAGGAGE_PAIR.fullmatch(member):  # a key that is no token cannot be sent
-                own.append(member)
+            elif BAGGAGE_KEY.fullmatch(key):  # another key cannot be sent
+                own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
         header = ""
         for member in own + passed_on:
             if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
