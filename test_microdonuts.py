@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.request
@@ -2666,11 +2667,18 @@ def test_both_shops_have_the_blank_lines_of_the_walkthrough(folder, file):
     assert tidied(text) == text
 
 
+WALKTHROUGH = (HERE / "no-tracing" / "README.md").read_text()
+
+
 def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
-    folder, last_touched = copy_shop(tmp_path, HERE / "no-tracing"), {}
-    todo_of_steps = steps((HERE / "no-tracing" / "README.md").read_text())
-    assert 1 <= len(todo_of_steps) <= 10
-    for title, todo in todo_of_steps:
+    for name in ("no-tracing", "static"):
+        shutil.copytree(HERE / name, tmp_path / name)
+    for file in FILES:
+        shutil.copy(HERE / file, tmp_path)
+    copying, *_, comparing, _ = fences(WALKTHROUGH, "sh")
+    subprocess.run(["bash", "-c", copying], cwd=tmp_path, check=True)
+    folder, last_touched = tmp_path / "my-shop", {}
+    for title, todo in steps(WALKTHROUGH):
         assert isinstance(todo[-1], tuple), f"{title} does not end with what one sees"
         before = definitions(folder)
         try:
@@ -2685,6 +2693,43 @@ def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
     assert not stale, f"not as in the finished file: {stale}"
     for file in FILES:
         assert (folder / file).read_text() == (HERE / file).read_text(), file
+    compared = subprocess.run(["bash", "-c", comparing], cwd=folder, capture_output=True, text=True)
+    assert (compared.returncode, compared.stdout, compared.stderr) == (0, "", "")
+
+
+def test_the_walkthrough_has_ten_steps_of_like_weight():
+    introduction, *texts = re.split(r"(?m)^## (?=Step \d+: )", WALKTHROUGH)
+    assert len(re.findall(r"(?m)^- \*\*\w+\*\*: ", introduction)) == 10
+    titles = [int(re.match(r"Step (\d+): ", text)[1]) for text in texts]
+    assert titles == list(range(1, 11))
+    for text, (title, todo) in zip(texts, steps(WALKTHROUGH), strict=True):
+        assert re.search(r"(?m)^\*\*Why\.\*\* ", text), title
+        assert re.search(r"(?i)\b(because|otherwise)\b", text), title
+        assert len(re.findall(r"<details><summary><b>Question:</b>", text)) == 1, title
+        assert 2 <= sum(not isinstance(part, tuple) for part in todo) <= 5, title
+    prose = FENCE.sub("", WALKTHROUGH)
+    assert len(prose.split()) <= 4_000
+    assert max(map(len, prose.splitlines())) <= 120
+
+
+def test_the_walkthroughs_commands_and_strings_are_those_of_the_program():
+    """The looks do not show what a later step replaces, nor a wrong path to Python."""
+    starting = r"([A-Z_]+=\S+ )*\.\./\.venv/bin/python microdonuts\.py( --[a-z]+ \S+)*"
+    comparing = "diff microdonuts.py ../microdonuts.py; diff kitchen.py ../kitchen.py"
+    exercising = "SHOP=my-shop .venv-test/bin/python -m pytest -m exercise"
+    for line in "".join(fences(WALKTHROUGH, "sh")).splitlines()[1:]:
+        assert (
+            re.fullmatch(starting, line)
+            or "curl " in line
+            and ("-o " not in line or "-o /dev/null" in line or "grep -o" in line)
+            or line in (comparing, exercising)
+        ), line
+    files = [HERE / folder / file for folder in (".", "no-tracing") for file in FILES]
+    known = " ".join(path.read_text().casefold() for path in files)
+    for code in fences(WALKTHROUGH, "python"):
+        for node in ast.walk(ast.parse(textwrap.dedent(code))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value.strip().removesuffix(".").casefold() in known, node.value
 
 
 # ---------------------------------------------------------------- the walkthrough's exercises
@@ -2913,7 +2958,7 @@ def test_an_exercise_is_not_solved_if_something_was_forgotten(title, piece, inst
 
 
 def test_the_exercises_are_those_of_the_walkthrough():
-    text = (HERE / "no-tracing" / "README.md").read_text().partition("\n## What to try next\n")[2]
+    text = WALKTHROUGH.partition("\n## What to try next\n")[2]
     found = re.findall(r"(?m)^\d\. \*\*(.+)\.\*\*", text)
     assert [title.replace("`", "") for title in found] == list(EXERCISES)
 
