@@ -4023,6 +4023,18 @@ def test_a_shop_that_samples_by_itself_is_explained_and_so_is_a_refusal(chromium
 
 
 @browser_test
+@pytest.mark.parametrize("name", ["your own trace", "no header"])
+def test_a_shop_that_makes_no_spans_gives_no_verdict(chromium, name):
+    with Process("--fry-seconds", "0", OTEL_SDK_DISABLED="true") as shop:
+        page = open_experiments(chromium, shop.url)
+        page.button(name).click()
+        predict(page, True, True)
+        page.button("Send").click()
+        until(lambda: "OTEL_SDK_DISABLED" in page.text("#experiment-error"))
+        assert page.text("#verdict") == ""
+
+
+@browser_test
 def test_an_experiment_by_keyboard_alone(chromium, slow_shop):
     page = Page(chromium, slow_shop.url)
     keys = webdriver.common.keys.Keys
@@ -4255,6 +4267,8 @@ def test_take_the_picture_that_readme_opens_with(chromium):
         trace_of(page, front.url)
         assert len(page.all("#services li")) == 2
         page.run("document.querySelector('#zoom').hidden = true")
+        # The picture is taken without scroll bars, and the page would move a little when they go.
+        page.run("document.documentElement.style.overflow = 'hidden'")
         clip = page.run("""
             const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
             return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16,
