@@ -61,18 +61,17 @@ def use_span(span):
 
     An exception that leaves the block is noted on the span, and then goes on to the caller.
     """
-    # use_span of the API makes the span current, and ends it. It could record the exception as
-    # well, but then an exception that leaves three spans would be recorded on all three of them,
-    # and a Refusal (BLOCK 8) would always be an error. So that is switched off, and note_failure
-    # decides: it passes over the Refusals for which the caller is to blame, and what is recorded
-    # already.
+    # The API's use_span makes the span current, and ends it. It could also record the exception and
+    # set the status. That is switched off, because it would record the exception again on each span
+    # around this one, and would take every Refusal (BLOCK 8) for an error. note_failure (BLOCK 11)
+    # records it once, and knows which Refusals are errors.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
         try:
             yield span
         except Exception as error:
-            note_failure(span, error)  # BLOCK 11
+            note_failure(span, error)
             raise
 
 
@@ -103,11 +102,11 @@ class KitchenClient:
         parts = urllib.parse.urlsplit(url)
         self.host = parts.hostname
         self.port = parts.port or 80
-        self.connection = KeptConnection()  # one connection for all calls (BLOCK 13)
-        # An opener with only this handler knows no proxies and follows no redirects. A redirect
-        # would send our headers to another host.
+        self.handler = KeptConnection()  # makes urllib keep one connection for all calls (BLOCK 13)
+        # An opener that has only this handler knows no proxies, follows no redirects, which would
+        # take our headers to another host, and returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(self.connection)
+        self.opener.add_handler(self.handler)
 
     def exchange(self, request, deadline):
         """Send a request and return its response and the bytes of its body, in a CLIENT span."""
@@ -118,21 +117,20 @@ class KitchenClient:
             "server.port": self.port,
         }
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-        with use_span(span):  # makes it the current span, and ends it after the block
+        with use_span(span):  # the current span in this block; ended after it, even by an exception
             # Write the current context into the headers. This has to happen inside the CLIENT span,
             # because the current span becomes the parent of the kitchen's SERVER span. The other
             # half is propagate.extract, in trace_request of microdonuts.py.
             propagate.inject(request.headers)
             span.set_attributes(header_attributes(request.headers))
-            self.connection.deadline = deadline
+            self.handler.deadline = deadline
             response = self.opener.open(request)
             describe_response(span, response)
-            body = self.connection.read_body(response)
+            body = self.handler.read_body(response)
         return response, body
-
-    # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its span
-    # ends when open returns, before the body has been read, and it has no server.address,
-    # server.port or network.peer.address.
+        # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open. Its
+        # span ends when open returns, before the body has been read, and it has no server.address,
+        # server.port or network.peer.address.
 
     def call(self, method, path, deadline, body=None):
         """Make one request, and return the status and the body of the answer."""
@@ -184,12 +182,12 @@ class KitchenClient:
             raise Refusal(502, sentence)
         try:
             return read_json(data)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
             sentence = f"The kitchen at {self.url} did not send JSON: look at its terminal."
             raise Refusal(502, sentence) from None
 
     def close(self):
-        self.connection.close()
+        self.handler.close()
 
 
 def describe_response(span, response):
@@ -240,8 +238,8 @@ def is_donut(item):
 # BLOCK 9: W3C Trace Context
 ###############################################################################
 
-# A request from the span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has this
-# header, and may have a second one, in which other tracing systems keep what they need:
+# The span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has sent a request with
+# the first of these headers. In the second one, other tracing systems keep what they need:
 #
 #     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 #     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
@@ -285,7 +283,7 @@ class W3CTraceContext(TextMapPropagator):
             context = Context()
         lines = getter.get(carrier, "traceparent") or []
         if len(lines) != 1:
-            return context  # absent, or repeated, although it is not a list (RFC 9110 5.3)
+            return context  # absent, or repeated: only a list may be repeated (RFC 9110 5.3)
         match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
         if match is None:
             return context  # 3.2.2: not the form above. 3.3: its tracestate is not read, either
@@ -309,10 +307,9 @@ class W3CTraceContext(TextMapPropagator):
         setter.set(carrier, "traceparent", format_traceparent(current))
         if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
             setter.set(carrier, "tracestate", current.trace_state.to_header())
-
-    # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject, too.
-    # By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
-    # opentelemetry-api.
+        # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject,
+        # too. By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
+        # opentelemetry-api.
 
 
 def format_traceparent(span_context):
@@ -414,14 +411,14 @@ class W3CTraceState(TraceState):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # for one donut after the other: in a trace, "fry" spans look like a staircase
-RECEIVED_SECONDS = 0.4  # how much of that a donut is "received" before it is "cooking"
+FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
+RECEIVED_SECONDS = 0.4  # of these, the first part, in which the donut is "received"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False)  # two donuts with the same fields are still two
 class Donut:
     order_id: str
     flavor: str
@@ -432,8 +429,8 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered, and beyond that the
-    oldest are forgotten, which are always ready.
+    At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
+    oldest are forgotten. These are always ready, because so few can wait.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
@@ -471,13 +468,13 @@ class Kitchen:
                 # The span has the exception by now. Forget the donut, and fry the next one.
                 traceback.print_exc()
                 self.forget(donut)
-
-    # "fry" is a child of the request, so that it is in the trace of its order, where a reader looks
-    # for it. A span with a link would also be right, because the request does not wait for it.
-    # Between two services, the spans on both sides of a queue are called PRODUCER and CONSUMER.
-    #
-    # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
-    # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
+        # "fry" is a child of the request, so that it is in the trace of its order, where a reader
+        # looks for it. A span with a link would also be right, because the request does not wait
+        # for it. Between two services, the spans on both sides of a queue are called PRODUCER and
+        # CONSUMER.
+        #
+        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
+        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
@@ -500,7 +497,7 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())  # as far as we know
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)
@@ -705,10 +702,9 @@ class W3CBaggage(TextMapPropagator):
                 header += f"{member},"
         if header:
             setter.set(carrier, "baggage", header.removesuffix(","))
-
-    # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+", which
-    # W3C Baggage reads as a plus sign, takes properties for a part of the value, keeps only the
-    # last of repeated members, and logs a malformed member as it came.
+        # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+",
+        # which W3C Baggage reads as a plus sign, takes properties for a part of the value, keeps
+        # only the last of repeated members, and logs a malformed member as it came.
 
 
 # Zipkin's B3, the format of the first walkthrough: one header, or several.
@@ -813,9 +809,8 @@ class B3(TextMapPropagator):
             setter.set(carrier, "x-b3-flags", "1")  # implies "accept", so x-b3-sampled is not sent
         else:
             setter.set(carrier, "x-b3-sampled", state)
-
-    # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3 read
-    # upper-case ids, too, turn debug into accept, and lose a decision that was sent alone.
+        # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3 read
+        # upper-case ids, too, turn debug into accept, and lose a decision that was sent alone.
 
 
 PROPAGATORS = {

@@ -80,29 +80,23 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 def trace_request(request):
     """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
-    `request` is the Handler of BLOCK 6. It has read the head of the request, and no body yet.
+    In this order: extract the caller's context, make it current, start the span, make it current,
+    answer, end the span, restore the previous context. `request` is the Handler of BLOCK 6.
     """
-    # Read what the caller has written into the headers, and add it to the current context, which is
-    # empty between two requests. KitchenClient.exchange, in kitchen.py, writes it with
-    # propagate.inject. A browser writes nothing.
+    # Read what KitchenClient.exchange, in kitchen.py, or another caller has written into the
+    # headers with propagate.inject. A browser writes nothing. HeaderGetter (BLOCK 9) knows how to
+    # read them.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
-    # Make the result the current context, because start_span looks there for a parent. Afterwards,
-    # use_context restores the empty one. Otherwise the next request on this connection, which this
+    # Make it current, because start_span looks in the current context for a parent. After the block
+    # the previous context is restored. Otherwise, the next request on this connection, which this
     # thread will answer, would become a part of this trace.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
-        # Make it the current span. use_span ends it after the block, when the answer has been sent.
-        with use_span(span):
+        with use_span(span):  # the current span in this block; ended after it
             answer = request.dispatch()  # what the endpoint raises becomes an answer, too
             describe_answer(span, answer)
-            span_context = span.get_span_context()
-            # With OTEL_SDK_DISABLED=true there is no span of ours: this is the caller's, or
-            # invalid.
-            if span_context.is_valid and not span_context.is_remote:
-                # Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing).
-                traceparent = kitchen.format_traceparent(span_context)
-                answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
+            add_server_timing(answer, span)
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
     # WSGI application in the same steps, unless a span is current already. No package does it for
@@ -115,7 +109,7 @@ def server_attributes(request):
     The names are those of "HTTP spans", HTTP server span, and of the "Attribute registry".
     """
     host, port = parse_authority(request.authority) or (None, None)
-    client_address, client_port = request.client_address[:2]
+    client_address, client_port = request.client_address[:2]  # of IPv6 there are four parts
     attributes = {
         # The request
         "http.request.method": request.command,
@@ -143,26 +137,35 @@ def server_attributes(request):
 
 
 def describe_answer(span, answer):
-    """Write on a SERVER span what it was answered ("HTTP spans", Status)."""
+    """Write the outcome of a request on its SERVER span ("HTTP spans", Status)."""
     span.set_attribute("http.response.status_code", answer.status)
     if answer.status < 500:
         return  # To a server a 4xx is not an error, because the mistake is the client's.
-    if answer.error:
+    if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
     else:  # a Refusal, of which the status says enough
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
 
+def add_server_timing(answer, span):
+    """Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing)."""
+    span_context = span.get_span_context()
+    # With OTEL_SDK_DISABLED=true, the span is not ours: it is that of the caller, or invalid.
+    if span_context.is_valid and not span_context.is_remote:
+        traceparent = kitchen.format_traceparent(span_context)
+        answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
+
+
 ###############################################################################
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, with the fields of its JSON body, and the shop, which is the Server
-# of BLOCK 6. It returns an Answer, or raises a Refusal, which is turned into an answer.
+# An endpoint takes a request, with the fields of its JSON body, and the server, which has what the
+# endpoints need (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into one.
 
 
-def order(request, shop):
+def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
     Call the kitchen once for each donut, and answer with the new order (see describe_order).
@@ -170,13 +173,13 @@ def order(request, shop):
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
-    with shop.one_at_a_time() as deadline:  # waits for its turn
-        # Each call tells the kitchen the order id. As baggage it travels on by itself: to the span
-        # of the fryer, and to every service that the kitchen might call.
+    with server.one_at_a_time() as deadline:  # waits for its turn
+        # set_baggage returns a new context. Each call tells the kitchen the order id, but as
+        # baggage it travels on by itself: to the fryer, and to every service behind the kitchen.
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
             with use_span(tracer.start_span("order", attributes=attributes)) as span:
-                shop.remember(order_id, span.get_span_context())
-                donuts = place_order(shop.client, order_id, flavors, deadline)
+                server.remember_span(order_id, span.get_span_context())
+                donuts = place_order(server.client, order_id, flavors, deadline)
                 return json_answer(describe_order(order_id, donuts))
 
 
@@ -193,7 +196,7 @@ def place_order(client, order_id, flavors, deadline):
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
-            raise Refusal(502, "The kitchen has forgotten them: look at its terminal.")
+            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
         sentence = f"Order {order_id} failed with {counts}. {refusal}"
@@ -201,7 +204,7 @@ def place_order(client, order_id, flavors, deadline):
     return donuts
 
 
-def order_status(request, shop):
+def order_status(request, server):
     """POST /status {"order_id": "..."}
 
     Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
@@ -209,40 +212,45 @@ def order_status(request, shop):
     order_id = parse_order_id(request.fields.get("order_id"))
     # The page sends no traceparent, so each of its status checks is a trace of its own. A link
     # leads back to the span of the order, which is the reason for the check but not its parent.
-    order_span = shop.order_spans.get(order_id)
+    order_span = server.order_spans.get(order_id)
     links = [trace.Link(order_span)] if order_span else []
     attributes = {ORDER_ID: order_id}
-    with shop.one_at_a_time() as deadline:
+    with server.one_at_a_time() as deadline:
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
             with use_span(tracer.start_span("status", attributes=attributes, links=links)):
-                donuts = shop.client.get_donuts(order_id, deadline)
+                donuts = server.client.get_donuts(order_id, deadline)
                 if not donuts:
                     raise Refusal(404, "The kitchen knows no such order: check the order_id.")
                 return json_answer(describe_order(order_id, donuts))
 
 
-def add_donuts(request, shop):
+# The kitchen's endpoints. They know nothing of orders, and could run on another server.
+
+
+def add_donuts(request, server):
     """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
 
     Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut({"quantity": 1, **request.fields})  # 1 if there is none
-    count = shop.kitchen.add_donuts(order_id, flavor, quantity)
+    flavor, quantity = parse_donut(
+        {"quantity": 1, **request.fields}
+    )  # the quantity may be left out
+    count = server.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
 
-def get_donuts(request, shop):
+def get_donuts(request, server):
     """GET /kitchen/get_donuts?order_id=...
 
     Answer with the donuts of the order, or with all donuts if no order is named.
     """
     order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
     if not order_ids:
-        return json_answer(shop.kitchen.get_donuts())
+        return json_answer(server.kitchen.get_donuts())
     if len(order_ids) > 1:
         raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    donuts = shop.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    donuts = server.kitchen.get_donuts(parse_order_id(order_ids[0]))
     if not donuts:
         raise Refusal(404, "The kitchen knows no such order: check the order_id.")
     return json_answer(donuts)
@@ -498,7 +506,7 @@ def find_files():
 FILES = find_files()
 
 
-def send_file(request, shop):
+def send_file(request, server):
     """GET /, /static/<name> and /source/<name>"""
     try:
         path = FILES[request.url_path]
@@ -520,13 +528,13 @@ def fill(texts):
     return chosen
 
 
-def list_traces(request, shop):
+def list_traces(request, server):
     """GET /traces
 
     Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
     "first"}, ...]. "first" is the first span in the SDK's JSON. The other two count spans.
     """
-    traces = reversed(shop.store.traces().items())
+    traces = reversed(server.store.traces().items())
     texts = fill(summarize(trace_id, spans) for trace_id, spans in traces)
     headers = {
         "Content-Type": "application/json",
@@ -546,7 +554,7 @@ def summarize(trace_id, spans):
     return json.dumps(summary)
 
 
-def show_trace(request, shop):
+def show_trace(request, server):
     """GET /traces/<trace id>
 
     Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and a sentence that
@@ -556,17 +564,19 @@ def show_trace(request, shop):
     trace_id = request.url_path.removeprefix("/traces/")
     if not re.fullmatch("[0-9a-f]{32}", trace_id):
         raise Refusal(404, "A trace id is 32 digits of 0-9 and a-f: see /traces.")
-    spans = shop.store.traces().get(int(trace_id, 16), [])
+    spans = server.store.traces().get(int(trace_id, 16), [])
     texts = fill(span.to_json(indent=None) for span in spans)
     missing = None
     if len(texts) < len(spans):
         missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
-    if request.url_query != "here" and shop.client.url != shop.url:
+    if request.url_query != "here" and server.client.url != server.url:
         try:
-            texts += fetch_spans(shop.client.url, trace_id, spans)
+            texts += fetch_spans(server.client.url, trace_id, spans)
         # Besides a kitchen that cannot be reached, these are answers that have another form.
         except (OSError, HTTPException, ValueError, RecursionError, TypeError, LookupError):
-            missing = f"The kitchen at {shop.client.url} does not show its spans: see its terminal."
+            missing = (
+                f"The kitchen at {server.client.url} does not show its spans: see its terminal."
+            )
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
     body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
@@ -881,7 +891,7 @@ class Server(ThreadingHTTPServer):
         finally:
             self.order_lock.release()
 
-    def remember(self, order_id, span_context):
+    def remember_span(self, order_id, span_context):
         """Keep the span of an order for the links of its status checks; forget the oldest."""
         self.order_spans[order_id] = span_context  # one_at_a_time lets in no second thread
         if len(self.order_spans) > kitchen.MAX_REMEMBERED:

@@ -4256,11 +4256,18 @@ def test_both_shops_have_the_blank_lines_of_the_walkthrough(folder, file):
     assert tidied(text) == text
 
 
+WALKTHROUGH = (HERE / "no-tracing" / "README.md").read_text()
+
+
 def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
-    folder, last_touched = copy_shop(tmp_path, HERE / "no-tracing"), {}
-    todo_of_steps = steps((HERE / "no-tracing" / "README.md").read_text())
-    assert 1 <= len(todo_of_steps) <= 10
-    for title, todo in todo_of_steps:
+    for name in ("no-tracing", "static"):
+        shutil.copytree(HERE / name, tmp_path / name)
+    for file in FILES:
+        shutil.copy(HERE / file, tmp_path)
+    copying, *_, comparing, _ = fences(WALKTHROUGH, "sh")
+    subprocess.run(["bash", "-c", copying], cwd=tmp_path, check=True)
+    folder, last_touched = tmp_path / "my-shop", {}
+    for title, todo in steps(WALKTHROUGH):
         assert isinstance(todo[-1], tuple), f"{title} does not end with what one sees"
         before = definitions(folder)
         try:
@@ -4275,6 +4282,46 @@ def test_the_walkthrough_leads_from_no_tracing_to_the_finished_files(tmp_path):
     assert not stale, f"not as in the finished file: {stale}"
     for file in FILES:
         assert (folder / file).read_text() == (HERE / file).read_text(), file
+    compared = subprocess.run(["bash", "-c", comparing], cwd=folder, capture_output=True, text=True)
+    assert (compared.returncode, compared.stdout, compared.stderr) == (0, "", "")
+
+
+def test_the_walkthrough_has_ten_steps_of_like_weight():
+    introduction, *texts = re.split(r"(?m)^## (?=Step \d+: )", WALKTHROUGH)
+    assert len(re.findall(r"(?m)^- \*\*\w+\*\*: ", introduction)) == 10
+    titles = [int(re.match(r"Step (\d+): ", text)[1]) for text in texts]
+    assert titles == list(range(1, 11))
+    for text, (title, todo) in zip(texts, steps(WALKTHROUGH), strict=True):
+        assert re.search(r"(?m)^\*\*Why\.\*\* ", text), title
+        assert re.search(r"(?i)\b(because|otherwise)\b", text), title
+        assert len(re.findall(r"<details><summary><b>Question:</b>", text)) == 1, title
+        assert 2 <= sum(not isinstance(part, tuple) for part in todo) <= 5, title
+    prose = FENCE.sub("", WALKTHROUGH)
+    assert len(prose.split()) <= 4_000
+    assert max(map(len, prose.splitlines())) <= 120
+
+
+def test_the_walkthroughs_commands_and_names_are_those_of_the_program():
+    """The looks do not show what a later step replaces, nor a wrong path to Python."""
+    starting = r"([A-Z_]+=\S+ )*\.\./\.venv/bin/python microdonuts\.py( --[a-z]+ \S+)*"
+    comparing = "diff microdonuts.py ../microdonuts.py; diff kitchen.py ../kitchen.py"
+    exercising = "SHOP=my-shop .venv-test/bin/python -m pytest -m exercise"
+    for line in "".join(fences(WALKTHROUGH, "sh")).splitlines()[1:]:
+        assert (
+            re.fullmatch(starting, line)
+            or "curl " in line
+            and ("-o " not in line or "-o /dev/null" in line or "grep -o" in line)
+            or line in (comparing, exercising)
+        ), line
+    files = [HERE / folder / file for folder in (".", "no-tracing") for file in FILES]
+    known = " ".join(path.read_text().casefold() for path in files)
+    for code in fences(WALKTHROUGH, "python"):
+        for node in ast.walk(ast.parse(textwrap.dedent(code))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value.strip().removesuffix(".").casefold() in known, node.value
+            elif isinstance(node, (ast.Attribute, ast.Name)):
+                name = node.attr if isinstance(node, ast.Attribute) else node.id
+                assert name.casefold() in known or name == "plain_line", name
 
 
 # ---------------------------------------------------------------- the walkthrough's exercises
@@ -4503,7 +4550,7 @@ def test_an_exercise_is_not_solved_if_something_was_forgotten(title, piece, inst
 
 
 def test_the_exercises_are_those_of_the_walkthrough():
-    text = (HERE / "no-tracing" / "README.md").read_text().partition("\n## What to try next\n")[2]
+    text = WALKTHROUGH.partition("\n## What to try next\n")[2]
     found = re.findall(r"(?m)^\d\. \*\*(.+)\.\*\*", text)
     assert [title.replace("`", "") for title in found] == list(EXERCISES)
 
@@ -5565,6 +5612,18 @@ def test_a_shop_that_samples_by_itself_is_explained_and_so_is_a_refusal(chromium
 
 
 @browser_test
+@pytest.mark.parametrize("name", ["your own trace", "no header"])
+def test_a_shop_that_makes_no_spans_gives_no_verdict(chromium, name):
+    with Process("--fry-seconds", "0", OTEL_SDK_DISABLED="true") as shop:
+        page = open_experiments(chromium, shop.url)
+        page.button(name).click()
+        predict(page, True, True)
+        page.button("Send").click()
+        until(lambda: "OTEL_SDK_DISABLED" in page.text("#experiment-error"))
+        assert page.text("#verdict") == ""
+
+
+@browser_test
 def test_an_experiment_by_keyboard_alone(chromium, slow_shop):
     page = Page(chromium, slow_shop.url)
     keys = webdriver.common.keys.Keys
@@ -5797,6 +5856,8 @@ def test_take_the_picture_that_readme_opens_with(chromium):
         trace_of(page, front.url)
         assert len(page.all("#services li")) == 2
         page.run("document.querySelector('#zoom').hidden = true")
+        # The picture is taken without scroll bars, and the page would move a little when they go.
+        page.run("document.documentElement.style.overflow = 'hidden'")
         clip = page.run("""
             const [from, to] = ["#services", "#grid"].map((id) => document.querySelector(id).getBoundingClientRect());
             return { x: to.left - 8, y: from.top + scrollY - 8, width: to.width + 16,

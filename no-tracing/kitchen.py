@@ -172,8 +172,8 @@ class Kitchen:
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes the next three attributes holds this lock. It is reentrant
-        # because add_donuts calls forget.
+        # Whoever reads or changes a donut, or the next three attributes, holds this lock. It is
+        # reentrant because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -202,11 +202,15 @@ class Kitchen:
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        donut.status = "received"  # without the lock, because only this thread sets a status
+        self.set_status(donut, "received")
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
-        donut.status = "cooking"
+        self.set_status(donut, "cooking")
         pause(donut.ready_at - time.monotonic())
-        donut.status = "ready"
+        self.set_status(donut, "ready")
+
+    def set_status(self, donut, status):
+        with self.lock:  # otherwise get_donuts could find two donuts in the fryer
+            donut.status = status
 
     def add_donuts(self, order_id, flavor, quantity):
         """Take all donuts, or none. Return how many donuts of the order are remembered now.

@@ -14,6 +14,8 @@ import { askedFor, isSameTrace, verdict } from "./verdict.js";
 const NAMES = ["traceparent", "tracestate", "baggage", "b3"];
 const DONUTS = [{ flavor: "glazed", quantity: 1 }];
 
+const NO_SPAN = "The answer names no span of this shop, so there is no verdict: OTEL_SDK_DISABLED turns tracing off.";
+
 const inputs = new Map(); // name of a header -> its <input>
 const command = commandBox();
 let reads = new Set(); // the names of the headers that this shop reads
@@ -115,10 +117,11 @@ async function send() {
 
 function judge(serverTiming, predicted, headers) {
   const answer = readServerTiming(serverTiming);
-  if (!answer) return; // refused before there was a span: the sentence of the refusal says why
-  const isSame = isSameTrace(answer, headers);
+  const asked = askedFor(headers, reads, answer?.traceId);
+  // A refusal that came before there was a span says why in its own sentence, which is shown in place of this one.
+  if (!answer || answer.spanId === asked.parentId) return say("experiment-error", NO_SPAN);
   showVerdict(verdict(predicted, answer, headers, reads));
-  follow(serverTiming, isSame ? askedFor(headers, reads, answer.traceId).parentId : null);
+  follow(serverTiming, isSameTrace(answer, headers) ? asked.parentId : null);
 }
 
 function showVerdict(sentence) {

@@ -75,9 +75,13 @@ async function open(id, key = null) {
   clear(id);
   byId("trace").hidden = false;
   say("trace-note", "");
-  drawRecent(id);
   try {
-    while (await read(mine)) await growUntilNextPoll(mine);
+    let isGoingOn = await read(mine);
+    if (shown === mine) drawRecent(id); // after the trace, which is what the visitor is waiting for
+    while (isGoingOn) {
+      await growUntilNextPoll(mine);
+      isGoingOn = await read(mine);
+    }
   } catch (refusal) {
     if (shown === mine) say("trace-note", refusal.message);
   }

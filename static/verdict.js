@@ -114,7 +114,7 @@ const notPassedOn = (name) => `the ${name} is not passed on, because this shop d
 
 function tracestateClause(value, isSame, reads) {
   if (!reads.has("tracestate")) return notPassedOn("tracestate");
-  if (!isSame) return `the tracestate is not read, because it belongs to the traceparent (${W3C}, 3.1)`;
+  if (!isSame) return `the tracestate is not read, because it belongs to the traceparent (${W3C}, 3.3)`;
   const [fault] = faultsOf(decode("tracestate", value));
   if (fault) return `the whole tracestate is dropped: ${asClause(fault.sentence)} (${fault.section})`;
   const isNew = /(^|,)\s*[0-9]/.test(value);
