@@ -35,6 +35,7 @@ import sys
 import textwrap
 import threading
 import time
+import tomllib
 import urllib.parse
 import urllib.request
 import uuid
@@ -319,6 +320,73 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
         assert order_id
 
 
+# ---------------------------------------------------------------- README: the whole idea, and how to run it
+
+
+def test_the_two_lines_that_are_the_whole_idea():
+    [code] = fences(section("The whole idea"), "python")
+    ids = {"trace_id": int(TRACE_ID, 16), "span_id": int(PARENT_ID, 16), "flags": 1}
+    inject, extract = code.splitlines()
+    one_side = {"headers": {}, **ids}
+    exec(inject, one_side)
+    assert one_side["headers"] == {"traceparent": TRACEPARENT}
+    other_side = {"headers": one_side["headers"]}
+    exec(extract, other_side)
+    found = [other_side[name] for name in ("version", "trace_id", "parent_id", "flags")]
+    assert found == ["00", TRACE_ID, PARENT_ID, "01"]
+    assert inject.endswith("# inject") and extract.endswith("# extract")
+
+
+def test_the_hop_in_the_table_is_the_one_in_the_terminal():
+    [shown] = fences(section("Read the terminal"), "")
+    lines = {
+        name.rpartition(" ")[0]: (root or f"{digits}*", span_id, parent)
+        for _, _, name, _, _, _, span_id, root, parent, digits in (
+            LINE.fullmatch(f"{line}\n").groups() for line in shown.splitlines()
+        )
+    }
+    trace_id = lines["POST /order"][0]
+    for cells in table(section("The whole idea")):
+        [name], [its_trace_id], [span_id], [parent] = map(quoted, cells)
+        assert lines[name] == (f"{its_trace_id[:6]}*", span_id, parent) and its_trace_id == trace_id
+
+
+def test_readmes_commands_install_what_the_project_needs():
+    needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    [command] = fences(README.partition("\n## ")[0], "sh")[0].splitlines()
+    [windows] = fences(section("Run it"), "")
+    for line, quote in ((command, "'"), (windows.strip(), '"')):
+        [package] = re.findall(f"{quote}(.+?){quote}", line)
+        assert package in needed["dependencies"] and line.endswith(" microdonuts.py")
+    assert needed["requires-python"] == ">=3.11" and "Python 3.11 or later" in README
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_404(tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    (tmp_path / "static" / "x.js").mkdir()
+    with Process(folder=folder) as shop:
+        assert ask(shop.url, "GET", "/static/x.js").status == 404
+
+
+def test_the_oldest_version_that_readme_names_cooks_an_order(tmp_path, monkeypatch):
+    oldest = re.search(r"versions\s(\d+\.\d+\.\d+)\sand", section("Run it"))[1]
+    needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"opentelemetry-sdk>={oldest.removesuffix('.0')},<2" in needed
+    python = tmp_path / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
+    packages = [f"opentelemetry-sdk=={oldest}", f"opentelemetry-api=={oldest}"]
+    if subprocess.run([*pip, *packages]).returncode:
+        pytest.skip("needs a package registry")
+    monkeypatch.setattr(sys, "executable", str(python))
+    with Process("--fry-seconds", "0") as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE, [("baggage", "a=1;b,c=2")])
+        assert reply.status == 200 and len(shown_spans(shop, reply, 10)) == 10
+        until(lambda: len(shop.out) == 10, "the last line")
+        assert shop.stop() == 0
+    assert all(LINE.fullmatch(line) for line in shop.out) and len(shop.err) == 1, shop.err
+
+
 # ---------------------------------------------------------------- the terminal
 
 LINE = re.compile(
@@ -439,6 +507,36 @@ def test_what_does_not_fit_into_a_read_out_is_left_out_and_it_says_so(shop, span
     assert cut["spans"] == whole["spans"][:3]
     assert cut["missing"] == "Only 3 of 10 spans fit into one answer."
     assert len(ask(shop.url, "GET", "/traces").body) < 4
+
+
+HUNDRED = {"donuts": [{"flavor": "jelly", "quantity": 100}]}
+
+
+def test_an_order_of_100_donuts_is_whole_and_what_strangers_send_is_cut(shop, spans):
+    def size(path):
+        return int(ask(shop.url, "HEAD", path).headers["Content-Length"])
+
+    def order():
+        reply = ask(shop.url, "POST", "/order", HUNDRED)
+        path = "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+        assert len(shown_spans(shop, reply, 304)) == 304
+        assert ask(shop.url, "GET", path).body["missing"] is None and size(path) < 1_000_000
+        return path
+
+    order()
+    long = ("User-Agent", "x" * 30_000)
+    for _ in range(40):
+        ask(shop.url, "GET", "/kitchen/get_donuts?order_id=x", headers=[long])
+        ask(shop.url, "GET", "/nowhere", headers=[long, ("traceparent", TRACEPARENT)])
+    for path in ("/traces", f"/traces/{TRACE_ID}"):
+        assert 900_000 < size(path) < 1_010_000
+    cut = ask(shop.url, "GET", f"/traces/{TRACE_ID}").body
+    assert cut["missing"] == f"Only {len(cut['spans'])} of 40 spans fit into one answer."
+    path = order()  # the newest is whole, whatever came before it
+    newest = ask(shop.url, "GET", "/traces").body[0]
+    assert (
+        path.endswith(newest["trace_id"]) and newest["spans"] == 304 and size("/traces") < 1_010_000
+    )
 
 
 # ---------------------------------------------------------------- README: read the page's trace
@@ -2733,6 +2831,15 @@ def test_two_processes_give_one_trace():
     assert services == {"microdonuts": 5, "kitchen": 5} and read_out["missing"] is None
 
 
+def test_a_kitchen_that_is_the_shop_by_another_name_shows_each_span_once():
+    port = free_port()
+    itself = f"http://localhost:{port}"
+    with Process("--fry-seconds", "0", "--port", port, "--kitchen", itself) as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        found = shown_spans(shop, reply, 10)
+    assert len({span["context"]["span_id"] for span in found}) == 10
+
+
 def spans_of_an_order(*arguments, **env):
     """Return the JSON spans of one order in a process with these settings."""
     with Process("--fry-seconds", "0", *arguments, OTEL_TRACES_EXPORTER="console", **env) as shop:
@@ -2774,9 +2881,11 @@ def test_the_service_name_is_ours_only_where_neither_variable_gives_one(env, nam
 )
 def test_a_shop_that_exports_nothing_serves_as_always(env):
     with Process("--fry-seconds", "0", **env) as shop:
-        reply = ask(shop.url, "POST", "/order", SAMPLE)
-        assert reply.status == 200
-        assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
+        for headers in ([], [("traceparent", TRACEPARENT)]):
+            reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
+            assert reply.status == 200
+            # Without the SDK there is no span of the shop, so the caller's is not passed off as one.
+            assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
         assert shop.stop() == 0
     assert shop.out == [] and len(shop.err) == 1
 
@@ -2966,16 +3075,37 @@ def post(path, body, *headers, host="localhost"):
 
 def get(path, *headers, method="GET", host="localhost"):
     """Return the bytes of a request without a body."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    return raw_request(f"{method} {path} HTTP/1.1", f"Host: {host}", *headers)
 
 
-# Header lines that are refused on every path, whatever the method is.
+def raw_request(line, *headers):
+    """Return the bytes of a request line and header lines; PORT is for the port to be put in."""
+    return "\r\n".join([line, *(headers or ["Host: 127.0.0.1:PORT"]), "", ""]).encode("latin-1")
+
+
+# A method and a path of each kind of route. What is refused before the path is looked at is refused
+# on all of them.
+ROUTE_KINDS = (
+    ("POST", "/order"),
+    ("GET", "/kitchen/get_donuts"),
+    ("GET", "/"),
+    ("GET", "/static/style.css"),
+    ("GET", "/traces"),
+    ("GET", "/nowhere"),
+)
+# Header lines that are refused.
 # fmt: off
 BAD_LINES = [
     "A : b", "no colon", "A: b\r\n folded", "\tA: b", "A: b\0", "A: b\x0b", "A: b\x1f", "A: b\x7f", "From y", ": y", "a(b): y", "\xe9: y", "A",
     *(f"Content-Length: {value}" for value in ("-1", "+1", "\xb2", "1, 1", "1,1", "", "0x1", "1 1", "1_0")), "Content-Length: 0\r\nContent-Length: 0",
 ]
+# Request lines that are refused.
+BAD_STARTS = [
+    "METHOD PATH", "METHOD PATH HTTP/1.1 x", "METHOD  PATH HTTP/1.1", "METHOD PATH  HTTP/1.1", " METHOD PATH HTTP/1.1", "METHOD PATH http/1.1",
+    "METHOD PATH HTTP/1.10", "METHOD PATH HTTP/0.9", "METHOD PATH HTTP/1", "METHOD PATH HTTP/1.x", "METHOD PATH HTTP/1.1 ", "METHOD PATH\x7f HTTP/1.1",
+    "METHOD PATH\x0b HTTP/1.1", "METHOD PATH\0 HTTP/1.1", "METHOD\tPATH HTTP/1.1", "METHOD PATH\tHTTP/1.1", "M\xc9THOD PATH HTTP/1.1", "METHOD PATH\r HTTP/1.1",
+]
+BAD_HOSTS = [(), ("localhost", "localhost"), ("a b",), ("a/b",), ("",), ("a:b",), ("a:65536",), ("a@localhost",)]
 # The bytes that are sent; the status and the sentence of the answer. Each row is sent to the shop,
 # and to the shop without tracing.
 REFUSALS = {
@@ -3013,18 +3143,17 @@ REFUSALS = {
     **{f"Content-Length: {value[:9]}": (get("/order", f"Content-Length: {value}", method="POST"), status, sentence)
        for value, status, sentence in (("65537", 413, TOO_LONG), ("9" * 5000, 413, TOO_LONG), ("7", 400, CUT))},
     "10 MB": (post("/order", b"x" * 10_000_000), 413, TOO_LONG),
-    **{f"host {lines}": ("\r\n".join(["GET /kitchen/get_donuts HTTP/1.1", *lines, "", ""]).encode(), 400, NO_HOST) for lines in (
-        (), ("Host: localhost", "Host: localhost"), ("Host: a b",), ("Host: a/b",), ("Host:",), ("Host: a:b",), ("Host: a:65536",), ("Host: a@localhost",))},
+    **{f"hosts {hosts} {method} {path}": (raw_request(f"{method} {path} HTTP/1.1", *(f"Host: {host}" for host in hosts), "A: b"), 400, NO_HOST)
+       for hosts in BAD_HOSTS for method, path in ROUTE_KINDS},
     "target's host": (get("http://localhost:x/order"), 400, NO_HOST),
-    **{f"bad line {line!r} {method} {path}": (get(path, line, method=method), 400, NO_HTTP) for line in BAD_LINES for method, path in (
-        ("POST", "/order"), ("GET", "/kitchen/get_donuts"), ("GET", "/static/style.css"), ("GET", "/traces"), ("GET", "/nowhere"))},
-    **{f"no HTTP {line}": (line + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP) for line in (
-        b"GET /", b"hello", b"GET / HTTP/1.1 x", b"GET  / HTTP/1.1", b" GET / HTTP/1.1", b"G\xc3T / HTTP/1.1", b"GET / http/1.1", b"GET / HTTP/1.10",
-        b"GET / HTTP/0.9", b"GET / HTTP/1", b"GET / HTTP/1.1 ", b"GET /\x7f HTTP/1.1", b"GET /\x0b HTTP/1.1", b"GET\t/ HTTP/1.1", b"\x16\x03\x01")},
-    "HTTP/2": (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, NO_VERSION),
+    **{f"bad line {line!r} {method} {path}": (get(path, line, method=method), 400, NO_HTTP) for line in BAD_LINES for method, path in ROUTE_KINDS},
+    **{f"bad start {start!r} {method} {path}": (start.replace("METHOD", method).replace("PATH", path).encode("latin-1") + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP)
+       for start in BAD_STARTS for method, path in ROUTE_KINDS},
+    **{f"no HTTP {line}": (line + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP) for line in (b"hello", b"\x16\x03\x01")},
+    **{f"HTTP/2 {method} {path}": (f"{method} {path} HTTP/2.0\r\nHost: localhost\r\n\r\n".encode(), 505, NO_VERSION) for method, path in ROUTE_KINDS},
     **{f"method {method}": (get("/order", method=method), 501, NO_METHOD) for method in ("BREW", "get", "Post")},
     "long address": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, LONG_LINE),
-    **{f"long head: {path}": (get(path, *lines), 431, LONG_HEAD) for path in ("/", "/kitchen/get_donuts", "/nowhere") for lines in (
+    **{f"long head: {path}": (get(path, *lines, method=method), 431, LONG_HEAD) for method, path in ROUTE_KINDS for lines in (
         ["A: " + "a" * 70_000], ["A: " + "a" * 32_768], ["A: " + "a" * 16_384] * 2, ["A: a"] * 20_000)},
     **{f"file {path}": (get(path), 404, NO_FILE) for path in (
         "/static/..", "/static/..%2fkitchen.py", "/static/x%00.css", "/static/.", "/static/KITCHEN.PY", "/source/", "/source/test_microdonuts.py",
@@ -3064,7 +3193,7 @@ def test_each_refusal_has_the_server_span_of_its_answer(shop, spans):
     for row, (data, status, sentence) in REFUSALS.items():
         spans.clear()
         reply = parse(send_raw(shop.url, data))
-        is_of_page = re.match(rb"\S+ /(static/\S*|source/\S*)? ", data)
+        is_of_page = re.match(rb"\S+ /((static|source|traces)\S*)? ", data)
         is_traced = sentence not in UNREADABLE and not is_of_page
         assert ("Server-Timing" in reply.headers) == is_traced, row
         server = [span for span in spans.all() if span.parent is None]
@@ -3104,6 +3233,33 @@ def test_a_body_is_json_whatever_its_type_says_and_whoever_is_at_home_may_order(
     assert b"HTTP/1.1 200 OK\r\n" in got
 
 
+EXPECTING = "Expect: 100-continue"
+ORDER = json.dumps(SAMPLE).encode()
+# Requests whose body is not wanted, or that have none; and the status of their answer.
+# fmt: off
+UNWANTED = [
+    (post("/order", b"x" * 70_000, EXPECTING), 413),
+    (post("/nowhere", ORDER, EXPECTING), 404),
+    (post("/kitchen/get_donuts", ORDER, EXPECTING), 405),
+    (post("/", ORDER, EXPECTING), 405),
+    (post("/order", ORDER, EXPECTING, "Origin: http://donuts.example"), 403),
+    (post("/order", ORDER, EXPECTING, host="donuts.example"), 421),
+    (post("/order", ORDER, EXPECTING, "Host: localhost"), 400),
+    (post("/order", ORDER, EXPECTING, "Content-Length: 1"), 400),
+    (get("/order", EXPECTING, "Transfer-Encoding: chunked", method="POST"), 411),
+    (get("/kitchen/get_donuts", EXPECTING), 200),
+    (get("/kitchen/get_donuts", EXPECTING, "Content-Length: 3") + b"abc", 200),
+    (post("/order", ORDER, EXPECTING).replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
+    (post("/order", ORDER, "Expect: 200-ok"), 200),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("data", "status"), UNWANTED)
+def test_100_continue_is_sent_only_for_a_body_that_is_wanted(shop, data, status):
+    assert parse(send_raw(shop.url, data)).status == status
+
+
 def test_head_is_get_without_the_body(shop):
     for path in ("/", "/kitchen/get_donuts", "/static/style.css"):
         head, whole = ask(shop.url, "HEAD", path), ask(shop.url, "GET", path)
@@ -3113,11 +3269,28 @@ def test_head_is_get_without_the_body(shop):
 
 
 def test_a_malformed_head_request_is_refused_without_a_body(shop):
-    for line in ("Content-Length: 1, 1", "no colon"):
-        head, _, body = send_raw(shop.url, get("/order", line, method="HEAD")).partition(
-            b"\r\n\r\n"
-        )
-        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n") and body == b""
+    for line in BAD_LINES:
+        for _, path in ROUTE_KINDS:
+            head, _, body = send_raw(shop.url, get(path, line, method="HEAD")).partition(
+                b"\r\n\r\n"
+            )
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n") and body == b"", (line, path)
+
+
+def test_a_host_of_somebody_else_is_421_on_every_kind_of_route(shop, untraced):
+    for method, path in ROUTE_KINDS:
+        request = get(path, "Content-Length: 0", method=method, host="donuts.example")
+        for url in (shop.url, untraced.url):
+            reply = parse(send_raw(url, request))
+            assert reply.status == 421, (path, url)
+            assert reply.body["error"] == f"This is not the server that you named: use {url}/."
+
+
+def test_the_help_says_which_hosts_are_taken():
+    shop = Process("--help")
+    assert shop.wait() == 0 and "0.0.0.0 or a name, every Host is taken" in " ".join(
+        "".join(shop.out).split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -3145,6 +3318,8 @@ def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
 CLOSED_AFTER = [
     get("/kitchen/get_donuts").replace(b"1.1", b"1.0"),
     get("/kitchen/get_donuts", "Connection: close"),
+    get("/kitchen/get_donuts", "Connection: te, close"),
+    get("/kitchen/get_donuts", "Connection: te", "Connection: keep-alive,\tCLOSE , x"),
     get("/kitchen/get_donuts", "Content-Length: 4") + b"GET ",
     get("/nowhere", "Content-Length: 4") + b"GET ",
     post("/order", b"{}", host="donuts.example"),
@@ -3246,6 +3421,8 @@ KITCHEN_FAULTS = {
     "cut shorter": (CLOSING + b"Content-Length: %d\r\n\r\n{}" % 10**30, 502, "IncompleteRead", "http.client.IncompleteRead", True),
     "cut chunk": (CLOSING + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}", 502, "IncompleteRead", "http.client.IncompleteRead", True),
     "not HTTP": (b"220 ftp\r\nConnection: close\r\n", 502, "BadStatusLine", "http.client.BadStatusLine", True),
+    "two lengths": (kitchen_answer({}, "200 OK", "Content-Length: 3"), 502, "HTTPException", "http.client.HTTPException", True),
+    "the same length twice": (kitchen_answer({}, "200 OK", "Content-Length: 2"), 502, "HTTPException", "http.client.HTTPException", True),
     "too much": (kitchen_answer(b" " * 2_000_000), 502, "did not answer (", "*", True),
     "too many headers": (CLOSING + b"A: b\r\n" * 10_000 + b"\r\n", 502, "HTTPException", "http.client.HTTPException", True),
 }
@@ -3317,28 +3494,75 @@ DRIPS = {
 # fmt: on
 
 
-@pytest.mark.parametrize("begin, drop", DRIPS.values(), ids=DRIPS)
-def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
-    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
-    shop = None
+@contextlib.contextmanager
+def pouring_kitchen(begin, drop, seconds):
+    """Start a kitchen that answers one request with one drop after the other, for ever.
 
-    def drip():
-        connection = listener.accept()[0]
-        connection.sendall(begin)
-        with pytest.raises(OSError):
+    Yield its URL and a list of the lengths that it has sent.
+    """
+
+    def pour():
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(begin)
             while True:
                 connection.sendall(drop)
-                time.sleep(0.02)
-        connection.close()
+                sent.append(len(drop))
+                time.sleep(seconds)
 
+    sent = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=pour)
         thread.start()
-        shop = start(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
+        thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("begin", "drop"), DRIPS.values(), ids=DRIPS)
+def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
+    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
+    with pouring_kitchen(begin, drop, seconds=0.02) as (url, _):
+        shop = start(url)
         reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
         shop.close()
-        thread.join(DEADLINE)
-    assert reply.status == 504 and "took too long" in reply.body["error"] and not thread.is_alive()
+    assert reply.status == 504 and "took too long" in reply.body["error"]
+
+
+# fmt: off
+FLOODS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b" " * 65_536),
+    "body until it closes": (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65_536 + b"\r\n"),
+    "status line": (b"HTTP/1.1 200 ", b"O" * 65_536),
+    "header": (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 65_536),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n" * 10_000),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000),
+    "103 Early Hints": (b"", (b"HTTP/1.1 103 Early Hints\r\n" + b"X: x\r\n" * 50 + b"\r\n") * 100),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("begin", "drop"), FLOODS.values(), ids=FLOODS)
+def test_a_kitchen_that_floods_is_given_up_after_a_megabyte(provider, spans, begin, drop):
+    with pouring_kitchen(begin, drop, seconds=0) as (url, sent):
+        shop = start(url)
+        reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
+        shop.close()
+    assert reply.status == 502 and "did not answer (" in reply.body["error"]
+    [client] = named(spans.all(), "GET")
+    assert [event.name for event in client.events] == ["exception"]
+    assert sum(sent) < 30_000_000  # a megabyte, and what the buffers in between have taken
+
+
+def test_interim_answers_of_a_kitchen_are_skipped(provider, spans):
+    hints = b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 2
+    with FakeKitchen(lambda path: hints + FakeKitchen.cook(path)) as fake:
+        shop = start(fake.url)
+        assert ask(shop.url, "POST", "/order", SAMPLE).status == 200
+        shop.close()
+    clients = [span for span in spans.all() if span.kind.name == "CLIENT"]
+    assert [span.attributes["http.response.status_code"] for span in clients] == [200] * 3
+    assert len({span.attributes["network.peer.port"] for span in clients}) == 1
 
 
 # ---------------------------------------------------------------- traps, and the house
@@ -3388,10 +3612,10 @@ def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(prov
         shop = start(fake.url)
         for _ in range(2):
             assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        kept = shop.client.connection.connection
+        kept = shop.client.handler.connection
         kept.sock.shutdown(socket.SHUT_RDWR)  # as if the kitchen had started anew
         assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        assert len(fake.requests) == 3 and shop.client.connection.connection is not kept
+        assert len(fake.requests) == 3 and shop.client.handler.connection is not kept
         shop.close()
 
 
@@ -3722,10 +3946,6 @@ def flask_server(provider):
         )
     quiet = type("Quiet", (werkzeug.serving.WSGIRequestHandler,), {"log_request": lambda *_: None})
     return werkzeug.serving.make_server("127.0.0.1", 0, app, request_handler=quiet)
-
-
-def raw_request(line, *headers):
-    return "\r\n".join([line, *(headers or ["Host: 127.0.0.1:PORT"]), "", ""]).encode()
 
 
 GET_DONUTS = "GET /kitchen/get_donuts HTTP/1.1"
@@ -4679,8 +4899,7 @@ def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, 
     ids=["short", "soak"],
 )
 def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(count, connections):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = free_port()
     first = Process("--fry-seconds", "0", "--port", port)
     with Process("--kitchen", first.url) as shop:
         replies = []
@@ -6146,6 +6365,12 @@ class Process:
     def json_spans(self):
         """Return the spans that OTEL_TRACES_EXPORTER=console has printed."""
         return read_json_spans("".join(self.out))
+
+
+def free_port():
+    """Return a port for a shop that has to know its port before it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 class FakeKitchen:
