@@ -10,29 +10,37 @@ import argparse
 import ast
 import base64
 import collections
+import concurrent.futures
 import contextlib
 import errno
 import gzip
 import http.client
 import http.server
+import importlib
+import inspect
 import itertools
 import json
+import logging
 import os
 import pathlib
+import queue
 import re
 import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import tomllib
+import urllib.parse
 import urllib.request
 import uuid
 import wsgiref.simple_server
-from importlib import resources
+from importlib import metadata, resources
 from types import SimpleNamespace
 
 import flask
@@ -40,14 +48,17 @@ import pytest
 import werkzeug.serving
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.instrumentation.urllib import URLLibInstrumentor
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
-from opentelemetry.propagators.b3 import B3SingleFormat
+from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from selenium import webdriver
 
@@ -57,6 +68,7 @@ import microdonuts
 HERE = pathlib.Path(__file__).resolve().parent
 DEADLINE = 20  # seconds after which whatever is waited for has failed
 SAMPLE = {"donuts": [{"flavor": "glazed", "quantity": 1}, {"flavor": "jelly", "quantity": 1}]}
+JELLY = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 
@@ -308,6 +320,73 @@ def test_orders_at_the_same_time_never_mix(shop, spans):
         assert order_id
 
 
+# ---------------------------------------------------------------- README: the whole idea, and how to run it
+
+
+def test_the_two_lines_that_are_the_whole_idea():
+    [code] = fences(section("The whole idea"), "python")
+    ids = {"trace_id": int(TRACE_ID, 16), "span_id": int(PARENT_ID, 16), "flags": 1}
+    inject, extract = code.splitlines()
+    one_side = {"headers": {}, **ids}
+    exec(inject, one_side)
+    assert one_side["headers"] == {"traceparent": TRACEPARENT}
+    other_side = {"headers": one_side["headers"]}
+    exec(extract, other_side)
+    found = [other_side[name] for name in ("version", "trace_id", "parent_id", "flags")]
+    assert found == ["00", TRACE_ID, PARENT_ID, "01"]
+    assert inject.endswith("# inject") and extract.endswith("# extract")
+
+
+def test_the_hop_in_the_table_is_the_one_in_the_terminal():
+    [shown] = fences(section("Read the terminal"), "")
+    lines = {
+        name.rpartition(" ")[0]: (root or f"{digits}*", span_id, parent)
+        for _, _, name, _, _, _, span_id, root, parent, digits in (
+            LINE.fullmatch(f"{line}\n").groups() for line in shown.splitlines()
+        )
+    }
+    trace_id = lines["POST /order"][0]
+    for cells in table(section("The whole idea")):
+        [name], [its_trace_id], [span_id], [parent] = map(quoted, cells)
+        assert lines[name] == (f"{its_trace_id[:6]}*", span_id, parent) and its_trace_id == trace_id
+
+
+def test_readmes_commands_install_what_the_project_needs():
+    needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    [command] = fences(README.partition("\n## ")[0], "sh")[0].splitlines()
+    [windows] = fences(section("Run it"), "")
+    for line, quote in ((command, "'"), (windows.strip(), '"')):
+        [package] = re.findall(f"{quote}(.+?){quote}", line)
+        assert package in needed["dependencies"] and line.endswith(" microdonuts.py")
+    assert needed["requires-python"] == ">=3.11" and "Python 3.11 or later" in README
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_404(tmp_path):
+    folder = copy_shop(tmp_path, HERE)
+    (tmp_path / "static" / "x.js").mkdir()
+    with Process(folder=folder) as shop:
+        assert ask(shop.url, "GET", "/static/x.js").status == 404
+
+
+def test_the_oldest_version_that_readme_names_cooks_an_order(tmp_path, monkeypatch):
+    oldest = re.search(r"versions\s(\d+\.\d+\.\d+)\sand", section("Run it"))[1]
+    needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"opentelemetry-sdk>={oldest.removesuffix('.0')},<2" in needed
+    python = tmp_path / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
+    packages = [f"opentelemetry-sdk=={oldest}", f"opentelemetry-api=={oldest}"]
+    if subprocess.run([*pip, *packages]).returncode:
+        pytest.skip("needs a package registry")
+    monkeypatch.setattr(sys, "executable", str(python))
+    with Process("--fry-seconds", "0") as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE, [("baggage", "a=1;b,c=2")])
+        assert reply.status == 200 and len(shown_spans(shop, reply, 10)) == 10
+        until(lambda: len(shop.out) == 10, "the last line")
+        assert shop.stop() == 0
+    assert all(LINE.fullmatch(line) for line in shop.out) and len(shop.err) == 1, shop.err
+
+
 # ---------------------------------------------------------------- the terminal
 
 LINE = re.compile(
@@ -362,8 +441,7 @@ def test_the_terminal_of_readme_is_the_terminal():
     [shown] = fences(section("Read the terminal"), "")
     order = """-d '{"donuts": [{"flavor": "glazed", "quantity": 1}]}'"""
     with Terminal() as terminal:
-        printed = terminal.run(f"curl http://127.0.0.1:8082/order {order}")
-        compare_with(shown, terminal, printed)
+        run_and_compare(f"curl http://127.0.0.1:8082/order {order}", shown, terminal)
 
 
 # ---------------------------------------------------------------- what the page reads
@@ -429,6 +507,93 @@ def test_what_does_not_fit_into_a_read_out_is_left_out_and_it_says_so(shop, span
     assert cut["spans"] == whole["spans"][:3]
     assert cut["missing"] == "Only 3 of 10 spans fit into one answer."
     assert len(ask(shop.url, "GET", "/traces").body) < 4
+
+
+HUNDRED = {"donuts": [{"flavor": "jelly", "quantity": 100}]}
+
+
+def test_an_order_of_100_donuts_is_whole_and_what_strangers_send_is_cut(shop, spans):
+    def size(path):
+        return int(ask(shop.url, "HEAD", path).headers["Content-Length"])
+
+    def order():
+        reply = ask(shop.url, "POST", "/order", HUNDRED)
+        path = "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+        assert len(shown_spans(shop, reply, 304)) == 304
+        assert ask(shop.url, "GET", path).body["missing"] is None and size(path) < 1_000_000
+        return path
+
+    order()
+    long = ("User-Agent", "x" * 30_000)
+    for _ in range(40):
+        ask(shop.url, "GET", "/kitchen/get_donuts?order_id=x", headers=[long])
+        ask(shop.url, "GET", "/nowhere", headers=[long, ("traceparent", TRACEPARENT)])
+    for path in ("/traces", f"/traces/{TRACE_ID}"):
+        assert 900_000 < size(path) < 1_010_000
+    cut = ask(shop.url, "GET", f"/traces/{TRACE_ID}").body
+    assert cut["missing"] == f"Only {len(cut['spans'])} of 40 spans fit into one answer."
+    path = order()  # the newest is whole, whatever came before it
+    newest = ask(shop.url, "GET", "/traces").body[0]
+    assert (
+        path.endswith(newest["trace_id"]) and newest["spans"] == 304 and size("/traces") < 1_010_000
+    )
+
+
+# ---------------------------------------------------------------- README: read the page's trace
+
+
+def chains_of_the_diagram():
+    """Return the chains of the diagram: what follows what, and the words on the arrows between."""
+    [drawing] = fences(section("Read the page's trace"), "")
+    assert max(map(len, drawing.splitlines())) <= 100
+    found = []
+    for line in drawing.splitlines():
+        if ">" in line:
+            words = [word for word in re.split(r"[ +]*-{2,}>? *", line.strip()) if word]
+            found.append(words if line.startswith(" POST") else [*found[-1][:2], *words])
+    return found
+
+
+def test_the_diagram_is_what_an_order_and_a_status_check_do():
+    def attribute(span, name):
+        return span["attributes"][name]
+
+    def chain(span):
+        """Return the way to a span from the root of its trace, in the diagram's words."""
+        parent = by_id.get(span["parent_id"])
+        above = chain(parent) if parent else []
+        if span["kind"] == "SpanKind.SERVER":
+            # It is answered by the function that its route names, in the thread of its connection.
+            assert attribute(span, "thread.name").startswith("connection from ")
+            return [
+                *above,
+                span["name"] if not parent else attribute(span, "http.route").rpartition("/")[2],
+            ]
+        function = attribute(span, "code.function.name").rpartition(".")[2]
+        is_same_thread = attribute(span, "thread.id") == attribute(parent, "thread.id")
+        assert is_same_thread != (function == "fry_all")
+        if span["kind"] == "SpanKind.CLIENT":
+            times = sum(
+                other["name"] == span["name"] for other in spans if other["kind"] == span["kind"]
+            )
+            return [*above, f"{span['name']}, {'once' if times == 1 else 'each donut'}"]
+        if function == "fry_all":
+            assert attribute(span, "thread.name") == "fryer"
+            return [*above, "queue", function]
+        return [*above, function]
+
+    chains = []
+    with Process("--fry-seconds", "0") as shop:
+        donuts = [{"flavor": "jelly", "quantity": 2}]
+        order = ask(shop.url, "POST", "/order", {"donuts": donuts})
+        status = ask(shop.url, "POST", "/status", {"order_id": order.body["order_id"]})
+        for reply, count in (order, 10), (status, 4):
+            spans = shown_spans(shop, reply, count)
+            by_id = {span["context"]["span_id"]: span for span in spans}
+            parents = {span["parent_id"] for span in spans}
+            leaves = [chain(span) for span in spans if span["context"]["span_id"] not in parents]
+            chains += [list(words) for words in dict.fromkeys(map(tuple, leaves))]
+    assert sorted(chains) == sorted(chains_of_the_diagram())
 
 
 # ---------------------------------------------------------------- what is on each span
@@ -652,12 +817,12 @@ def test_the_order_id_travels_as_baggage_and_a_callers_own_passes_through(shop, 
     assert {span.attributes["microdonuts.order.id"] for span in knowing} == {order_id}
 
 
-@pytest.mark.parametrize("theirs", ["x" * 101, "a%00b", "a%0Ab", ""])
+@pytest.mark.parametrize("theirs", ["x" * 100, "x" * 101, "a%00b", "a%0Ab", ""])
 def test_an_order_id_from_baggage_is_held_to_the_rule_of_a_body(shop, spans, theirs):
     header = ("baggage", f"microdonuts.order.id={theirs}")
     reply = ask(shop.url, "GET", "/kitchen/get_donuts", headers=[header])
     [span] = spans.of(reply)
-    assert "microdonuts.order.id" not in span.attributes
+    assert ("microdonuts.order.id" in span.attributes) == (len(theirs) == 100)
     assert span.attributes["http.request.header.baggage"] == (header[1],)
 
 
@@ -666,6 +831,7 @@ def test_an_order_id_from_baggage_is_held_to_the_rule_of_a_body(shop, spans, the
 VALID = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
 MANY = [f"k{n}=v" for n in range(33)]
 LONG_KEY, LONG_VALUE = "k" * 256, "v" * 256
+LONGEST = ",".join(f"{number:0256d}={LONG_VALUE}" for number in range(32))  # 16,447 characters
 # The section of Level 2; its rule; the header lines that are sent; the flags of the traceparent
 # that is passed on (None for a new trace); the tracestate that is passed on (None for none).
 # fmt: off
@@ -713,6 +879,7 @@ WIRE = [
         ("3.3.2", "empty members and lines", ["", "a=1, ,,b=2,", " "], "a=1,b=2"),
         ("3.3.2", "empty: never sent", [""], None),
         ("3.3.2.1", "32 members", [",".join(MANY[:32])], ",".join(MANY[:32])),
+        ("3.3.2.1", "32 members of the greatest length", [LONGEST], LONGEST),
         ("3.3.2.1", "33 members: none", [",".join(MANY)], None),
         ("3.3.2.1", "33 members in two lines: none", [",".join(MANY[:16]), ",".join(MANY[16:])], None),
         ("3.3.2.2.1", "Level 2 keys", ["1a=1,a@b@c=2,0=3,a_-*/=4"], "1a=1,a@b@c=2,0=3,a_-*/=4"),
@@ -777,22 +944,6 @@ def test_the_rules_of_w3c_trace_context_level_2(
         assert f"{spans.of(reply)[0].parent.span_id:016x}" == VALID[33:]
 
 
-def test_baggage_travels_beside_it(wired):
-    def baggage_sent(*lines):
-        carried_by(*wired, [("baggage", line) for line in lines], path="/status")
-        [sent] = wired[1].headers("baggage")
-        own, *others = sent.split(",")
-        assert own == "microdonuts.order.id=x"
-        return others
-
-    assert baggage_sent("a=1,b=2") == ["a=1", "b=2"]
-    assert baggage_sent("a=1", "b=2, c=3") == ["a=1", "b=2", "c=3"]  # RFC 9110 5.3
-    assert baggage_sent("", ",", "=", "a", "=1", "a=1") == ["a=1"]
-    assert baggage_sent("a=%C3%A9%20") == ["a=%C3%A9%20"]
-    assert baggage_sent("a=" + "x" * 9_000) == []  # W3C Baggage, Limits: at most 8,192 bytes
-    assert baggage_sent("\xff\x80=\xfe;;;,%,=,a=%zz") == ["a=%zz"]
-
-
 @pytest.mark.parametrize("path", ["/order", "/status"])
 def test_orders_and_status_checks_carry_the_callers_trace_to_the_kitchen(wired, spans, path):
     reply = carried_by(*wired, [("traceparent", TRACEPARENT)], path)
@@ -841,13 +992,12 @@ WIRE_HEADERS = ("traceparent", "tracestate", "baggage", "b3", *B3_MULTI)
     st.sampled_from(sorted(kitchen.PROPAGATORS)),
 )
 def test_any_bytes_in_a_header_never_raise(headers, name):
-    message = http.client.HTTPMessage()
-    for header, value in headers:
-        message[header] = value.decode("latin-1").replace("\n", " ").replace("\r", " ")
-    context = kitchen.PROPAGATORS[name].extract(message, getter=kitchen.HeaderGetter())
-    found = trace.get_current_span(context).get_span_context()
+    texts = [(header, value.decode("latin-1")) for header, value in headers]
+    message = as_message([(header, re.sub("[\r\n]", " ", text)) for header, text in texts])
+    found_in = kitchen.PROPAGATORS[name].extract(message, getter=kitchen.HeaderGetter())
+    found = trace.get_current_span(found_in).get_span_context()
     assert not found.is_remote or found.is_valid
-    kitchen.PROPAGATORS[name].inject({}, context)
+    kitchen.PROPAGATORS[name].inject({}, found_in)
 
 
 IDS = st.tuples(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1))
@@ -865,11 +1015,8 @@ def test_what_inject_writes_extract_reads_back(ids, flags, members):
     carrier, propagator = {}, kitchen.W3CTraceContext()
     propagator.inject(carrier, trace.set_span_in_context(trace.NonRecordingSpan(sent)))
     assert ("tracestate" in carrier) == bool(members)
-    message = http.client.HTTPMessage()
-    for name, value in carrier.items():
-        message[name] = value
-    context = propagator.extract(message, getter=kitchen.HeaderGetter())
-    got = trace.get_current_span(context).get_span_context()
+    found_in = propagator.extract(as_message(carrier), getter=kitchen.HeaderGetter())
+    got = trace.get_current_span(found_in).get_span_context()
     assert (got.trace_id, got.span_id, got.trace_flags, got.is_remote) == (*ids, flags, True)
     assert got.trace_state.to_header() == lines[0]
 
@@ -881,10 +1028,565 @@ def test_nothing_is_injected_without_a_valid_span():
         assert carrier == {}
 
 
+# ---------------------------------------------------------------- the wire: the sections of its rules
+
+SECTION = re.compile(r"(?<!RFC \d{4} )(?<!RFC \d{4}, )(?<![\d.])3(?:\.\d){1,4}\b(?!\.\d)")
+BLOCK = re.compile(r"(?ms)^#{20,}\n# BLOCK (\d+)[:.].*?\n#{20,}\n(.*?)(?=^#{20,}\n|\Z)")
+
+
+def sections_in(text):
+    return set(SECTION.findall(text))
+
+
+def test_every_section_in_the_comments_of_w3c_trace_context_has_a_row_and_every_row_a_comment():
+    blocks = dict(BLOCK.findall((HERE / "kitchen.py").read_text()))
+    assert sections_in(blocks["9"]) == {section for section, *_ in WIRE}
+
+
+# ---------------------------------------------------------------- the wire: TraceState
+
+LEVEL_1_KEYS = st.from_regex(r"[a-z][a-z0-9_*/-]{0,10}", fullmatch=True)
+SHORT_VALUES = st.from_regex(r"[ -+\--<>-~]{0,8}[!-+\--<>-~]", fullmatch=True)
+ANY_KEYS = LEVEL_1_KEYS | st.sampled_from(["", "A", "-a", "a b", "a=b", "k" * 257, "é"])
+ANY_VALUES = SHORT_VALUES | st.sampled_from(["", "a,b", "a=b", "v ", "v" * 257, "é", "a\tb"])
+
+
+def seen_of(state):
+    """Return all that can be seen of a TraceState through its public methods."""
+    keys = list(state)
+    return {
+        "repr": repr(state),
+        "header": state.to_header(),
+        "keys": list(state.keys()),
+        "values": list(state.values()),
+        "items": list(state.items()),
+        "len": len(state),
+        "iter": keys,
+        "get": [state.get(key) for key in [*keys, "none"]],
+        "[]": [state[key] for key in keys],
+        "in": [key in state for key in [*keys, "none"]],
+        "bool": bool(state),
+    }
+
+
+@given(st.dictionaries(LEVEL_1_KEYS, SHORT_VALUES, max_size=32), ANY_KEYS, ANY_VALUES)
+def test_our_tracestate_does_what_its_base_does(members, key, value):
+    entries = list(members.items())
+    base, ours = TraceState(entries), kitchen.W3CTraceState(entries)
+    assert seen_of(ours) == seen_of(base) and ours == base and base == ours
+    results = [
+        (state.add(key, value), state.update(key, value), state.delete(key))
+        for state in (base, ours)
+    ]
+    for expected, found in zip(*results, strict=True):
+        assert seen_of(found) == seen_of(expected) and isinstance(found, kitchen.W3CTraceState)
+    for own_key in list(members)[:2]:
+        for method, arguments in (("add", ("v",)), ("update", ("v",)), ("delete", ())):
+            expected, found = (
+                getattr(state, method)(own_key, *arguments) for state in (base, ours)
+            )
+            assert seen_of(found) == seen_of(expected)
+    # None of them changes the TraceState that it is called on.
+    assert seen_of(ours) == seen_of(base)
+    lines = [base.to_header(), ""]
+    assert seen_of(kitchen.W3CTraceState.from_header(lines)) == seen_of(
+        TraceState.from_header(lines)
+    )
+
+
+def test_every_public_method_of_tracestate_is_one_that_we_know():
+    known = "add delete from_header get get_default items keys to_header update values"
+    assert {name for name in dir(TraceState) if not name.startswith("_")} == set(known.split())
+    storage = "self." + next(iter(vars(TraceState())))
+    methods = {
+        name: member for name, member in vars(TraceState).items() if inspect.isfunction(member)
+    }
+    looks_into_it = {
+        name for name, member in methods.items() if storage in inspect.getsource(member)
+    }
+    assert looks_into_it <= set(vars(kitchen.W3CTraceState)) and {"add", "__repr__"} < looks_into_it
+
+
+def test_our_tracestate_can_be_made_in_every_way_that_its_base_can():
+    for empty in (
+        kitchen.W3CTraceState(),
+        kitchen.W3CTraceState(None),
+        kitchen.W3CTraceState(entries=None),
+        kitchen.W3CTraceState([]),
+        kitchen.W3CTraceState.get_default(),
+        kitchen.W3CTraceState.from_header([]),
+    ):
+        assert seen_of(empty) == seen_of(TraceState()) and isinstance(empty, kitchen.W3CTraceState)
+    many = [(f"k{number}", "v") for number in range(33)]
+    assert len(kitchen.W3CTraceState(many[:32])) == 32
+    for cls in (kitchen.W3CTraceState, TraceState):
+        assert seen_of(cls(many)) == seen_of(TraceState())
+    full = kitchen.W3CTraceState(many[:32])
+    assert seen_of(full.add("new", "v")) == seen_of(full.update("new", "v")) == seen_of(full)
+    assert full.update("k5", "new").to_header().startswith("k5=new,k0=v")
+    mixed = [("a", "1"), ("A", "2"), ("a", "3"), ("b", "4")]
+    assert seen_of(kitchen.W3CTraceState(mixed)) == seen_of(TraceState(mixed))
+
+
+def test_our_tracestate_keeps_what_its_base_drops():
+    lines = ["1a=x,a@b@c=y", "b=z,b=again"]
+    ours, base = kitchen.W3CTraceState.from_header(lines), TraceState.from_header(lines)
+    # The base class drops the whole of it, with what is other vendors'.
+    assert (ours.to_header(), base.to_header()) == ("1a=x,a@b@c=y,b=z", "")
+    assert TraceState.from_header(["1a=x,b=y"]).to_header() == ""
+    assert ours.delete("b").to_header() == "1a=x,a@b@c=y"
+    assert ours.add("2c", "w").to_header() == "2c=w,1a=x,a@b@c=y,b=z"
+    assert ours.update("b", "w").to_header() == "b=w,1a=x,a@b@c=y"
+    assert ours.update("1a", "w").to_header() == "1a=w,a@b@c=y,b=z"
+
+
+def test_the_sdks_json_prints_our_tracestate_as_it_prints_its_own(spans, provider):
+    shown = []
+    for make in (TraceState, kitchen.W3CTraceState):
+        ids = trace.SpanContext(1, 2, True, trace.TraceFlags(1), make([("a", "1"), ("b", "2")]))
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(ids))
+        trace.get_tracer("test").start_span("test", parent).end()
+        shown.append(json.loads(spans.all()[-1].to_json())["context"]["trace_state"])
+    assert shown[0] == shown[1] == "['{key=a, value=1}', '{key=b, value=2}']"
+
+
+def test_no_private_attribute_of_the_api_is_touched():
+    for name, allowed in (("kitchen.py", set()), ("microdonuts.py", {"_getframe"})):
+        code = ast.parse((HERE / name).read_text())
+        # The storage of the base class is private, too, and ours has another name.
+        used = [node.attr for node in ast.walk(code) if isinstance(node, ast.Attribute)]
+        assert {name for name in used if re.match("_(?!_)", name)} <= allowed
+        imported = [
+            part
+            for node in ast.walk(code)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for text in [getattr(node, "module", "") or "", *(alias.name for alias in node.names)]
+            for part in text.split(".")
+        ]
+        assert not [part for part in imported if re.match("_(?!_)", part)]
+
+
+# ---------------------------------------------------------------- the wire: W3C Baggage
+
+OWN = r"microdonuts\.order\.id=([0-9a-f-]{36}|x)"  # what the shop itself adds, always in front
+BAGGAGE_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+BAGGAGE_OCTETS = r"[!#-+\--:<-\[\]-~]*"
+OWS = r"[ \t]*"
+BAGGAGE_PROPERTY = f"{OWS};{OWS}{BAGGAGE_TOKEN}(?:{OWS}={OWS}{BAGGAGE_OCTETS})?"
+BAGGAGE_MEMBER = f"{BAGGAGE_TOKEN}{OWS}={OWS}{BAGGAGE_OCTETS}(?:{BAGGAGE_PROPERTY})*"
+BAGGAGE_STRING = re.compile(f"{BAGGAGE_MEMBER}(?:,{BAGGAGE_MEMBER})*")  # Definition
+ODD = "\t \"';=asdf!@#$%^&*()"  # the value that the W3C's own tests encode
+QUOTED_ODD = urllib.parse.quote(ODD)
+BLANKS = " \t {} \t "
+
+
+def spaced(text):
+    """Return the same baggage with blanks and tabs around each separator."""
+    return re.sub("[=;,]", lambda match: BLANKS.format(match[0]), text)
+
+
+# A case of the W3C's own tests (w3c/baggage at 9af80f4, test/test_baggage.py: class and test), or the
+# name of a section of W3C Baggage; the header lines that are sent; the members that go on to the
+# kitchen behind the shop's own, or others that mean the same.
+TWO_MEMBERS = "SomeKey=SomeValue;SomeProp,SomeKey2=SomeValue2;ValueProp=PropVal"
+TWO_KV = (
+    "SomeKey=SomeValue;SomePropKey=SomePropValue,SomeKey2=SomeValue2;SomePropKey2=SomePropValue2"
+)
+PROPERTIES = "SomeKey=SomeValue;SomeProp;SecondProp=PropValue"
+SAME_NAME = "SomeKey=SomeValue;SomeProp;SomeProp=PropValue;SomeProp=AnotherPropValue"
+NO_DECODING = "SomeKey=SomeValue;ValueProp%20%09%20%3D%20%09%20PropVal"
+SIXTY_FOUR = ",".join(f"key{n}=value" for n in range(63))  # with the shop's own they are 64
+MANY_ENTRIES = [f"{n:03d}=0123456789a" for n in range(512)]
+# fmt: off
+BAGGAGE = [
+    ("BaggageTest.test_ctor_default", [], ""),
+    ("BaggageTest.test_parse_simple", ["SomeKey=SomeValue"], "SomeKey=SomeValue"),
+    ("BaggageTest.test_parse_multiple", [TWO_MEMBERS], TWO_MEMBERS),
+    ("BaggageTest.test_parse_multiple_ows", [spaced(TWO_MEMBERS)], TWO_MEMBERS),
+    ("BaggageTest.test_parse_multiple_kv_property", [TWO_KV], TWO_KV),
+    ("BaggageTest.test_parse_multiple_kv_property_ows", [spaced(TWO_KV)], TWO_KV),
+    ("BaggageEntryTest.test_ctor_default", [""], ""),
+    ("BaggageEntryTest.test_parse_simple", ["SomeKey=SomeValue"], "SomeKey=SomeValue"),
+    ("BaggageEntryTest.test_parse_multiple_equals", ["SomeKey=SomeValue=equals"], "SomeKey=SomeValue=equals"),
+    ("BaggageEntryTest.test_parse_percent_encoded", [f"SomeKey={QUOTED_ODD}"], f"SomeKey={QUOTED_ODD}"),
+    ("BaggageEntryTest.test_parse_property", ["SomeKey=SomeValue;SomeProp"], "SomeKey=SomeValue;SomeProp"),
+    ("BaggageEntryTest.test_parse_multi_property", [PROPERTIES], PROPERTIES),
+    ("BaggageEntryTest.test_parse_multiple_properties_same_name", [SAME_NAME], SAME_NAME),
+    ("BaggageEntryTest.test_parse_kv_property", ["SomeKey=SomeValue;SomePropKey=SomePropValue"], "SomeKey=SomeValue;SomePropKey=SomePropValue"),
+    ("BaggageEntryTest.test_parse_simple_ows", ["SomeKey \t = \t SomeValue \t "], "SomeKey=SomeValue"),
+    ("BaggageEntryTest.test_parse_percent_encoded_ows", [f"SomeKey \t = \t {QUOTED_ODD} \t "], f"SomeKey={QUOTED_ODD}"),
+    ("BaggageEntryTest.test_parse_property_ows", ["SomeKey \t = \t SomeValue \t ; \t SomeProp"], "SomeKey=SomeValue;SomeProp"),
+    ("BaggageEntryTest.test_parse_multi_property_ows", [spaced(PROPERTIES)], PROPERTIES),
+    ("BaggageEntryTest.test_parse_kv_property_ows", [spaced("SomeKey=SomeValue;SomePropKey=SomePropValue")], "SomeKey=SomeValue;SomePropKey=SomePropValue"),
+    ("BaggageEntryTest.test_parse_percent_encoded_property", [f"SomeKey=SomeValue;SomePropKey={QUOTED_ODD}"], f"SomeKey=SomeValue;SomePropKey={QUOTED_ODD}"),
+    ("BaggageEntryTest.test_parse_property_without_value_no_percent_decoding", [NO_DECODING], NO_DECODING),
+    ("LimitsTest.test_serialize_at_least_64", [SIXTY_FOUR], SIXTY_FOUR),
+    ("LimitsTest.test_serialize_long_entry", ["a=" + "0" * 8_132], "a=" + "0" * 8_132),  # with the shop's own and its comma: 8192
+    ("LimitsTest.test_serialize_many_entries", [",".join(MANY_ENTRIES)], ",".join(MANY_ENTRIES[:508])),  # the same: 8185
+    ("Limits: no partial member", ["a=" + "0" * 8_133], ""),
+    ("Limits: all lines together", ["a=" + "0" * 4_064, "b=" + "0" * 4_064], "a=" + "0" * 4_064 + ",b=" + "0" * 4_064),
+    ("Limits: all lines together", ["a=" + "0" * 4_065, "b=" + "0" * 4_065], "a=" + "0" * 4_065),
+    ("Baggage HTTP Header Format: several lines", ["a=1", "b=2, c=3"], "a=1,b=2,c=3"),
+    ("baggage-string: repeated keys keep their order", ["a=1,b=2,a=3"], "a=1,b=2,a=3"),
+    ("key: a token, case-sensitive and never decoded", ["A=1,a=2,a%20=3,!#$%&'*+-.^_`|~0=4"], "A=1,a=2,a%20=3,!#$%&'*+-.^_`|~0=4"),
+    ("value: empty", ["a=,b="], "a=,b="),
+    ("value: each octet", ["a=" + "".join(map(chr, range(0x21, 0x7F))).translate(dict.fromkeys(map(ord, '",;\\')))],
+     "a=" + "".join(map(chr, range(0x21, 0x7F))).translate(dict.fromkeys(map(ord, '",;\\')))),
+    ("value: a plus sign is a plus sign", ["a=1+1,b=1%2B1,c=1%201"], "a=1%2B1,b=1%2B1,c=1%201"),
+    ("value: no UTF-8 is U+FFFD", ["a=%FFx,b=%e2%82"], "a=%EF%BF%BDx,b=%EF%BF%BD"),
+    ("Mutating baggage: a malformed member is left out", [
+        "a,=,=1,b c=1,(=1,\xe9=1,a=\xe9,a=b c,a=\"b\",a=b\\c,a=b;,a=b;;p,a=b;=p,a=b;p q,a=b;p=\",c=3"], "c=3"),
+    ("Mutating baggage: empty members", ["", ",", " , a=1 ,\t,", ";"], "a=1"),
+    ("Mutating baggage: a value of the shop's own key", ["a=1,microdonuts.order.id=mine;p,b=2"], "a=1,b=2"),
+]
+# fmt: on
+
+
+def taken_apart(text):
+    """Return the members of a baggage-string, sorted by their keys.
+
+    A member is (key, value, ((key, value or None), ...)). The order of different keys means
+    nothing, but members of one key keep theirs (baggage-string).
+    """
+    members = []
+    for member in filter(None, text.split(",")):
+        (key, _, value), *properties = (pair_of(part) for part in member.split(";"))
+        properties = tuple((name, text if equals else None) for name, equals, text in properties)
+        members.append((key, value, properties))
+    return sorted(members, key=lambda member: member[0])
+
+
+def pair_of(text):
+    key, equals, value = text.partition("=")
+    return key.strip(" \t"), equals, urllib.parse.unquote(value.strip(" \t"))
+
+
+@pytest.mark.parametrize(
+    ("case", "lines", "expected"),
+    BAGGAGE,
+    ids=[f"{case} {number}" for number, (case, *_) in enumerate(BAGGAGE)],
+)
+def test_the_w3cs_own_cases_for_baggage_over_the_wire(wired, case, lines, expected):
+    carried_by(*wired, [("baggage", line) for line in lines])
+    sent = wired[1].headers("baggage")
+    assert len(sent) == 3 and len(set(sent)) == 1
+    own, _, others = sent[0].partition(",")
+    assert re.fullmatch(OWN, own) and BAGGAGE_STRING.fullmatch(sent[0]) and len(sent[0]) <= 8_192
+    assert taken_apart(others) == taken_apart(expected)
+
+
+def test_the_table_has_every_case_of_the_w3cs_own_tests():
+    names = [case for case, *_ in BAGGAGE if re.match(r"\w+Test\.", case)]
+    assert len(names) == len(set(names)) == 24
+    counts = collections.Counter(name.partition(".")[0] for name in names)
+    assert counts == {"BaggageTest": 6, "BaggageEntryTest": 15, "LimitsTest": 3}
+
+
+def read_baggage(propagator, *lines):
+    """Return the context that a propagator makes of some baggage lines."""
+    message = as_message([("baggage", line) for line in lines])
+    return propagator.extract(message, context.Context(), kitchen.HeaderGetter())
+
+
+def write_baggage(propagator, its_context):
+    """Return the baggage header that a propagator writes, or None."""
+    carrier = {}
+    propagator.inject(carrier, its_context)
+    assert set(carrier) <= {"baggage"}
+    return carrier.get("baggage")
+
+
+def test_baggage_is_decoded_for_whoever_asks_for_it():
+    found = read_baggage(
+        kitchen.W3CBaggage(), "a=DF%2028,b=1+1;p=2,c=%FF,d=%zz%,e==", "f = %20 ;p , a=last"
+    )
+    expected = {"a": "last", "b": "1+1", "c": "\ufffd", "d": "%zz%", "e": "=", "f": " "}
+    assert dict(baggage.get_all(found)) == expected
+    assert baggage.get_baggage("b", found) == "1+1"
+
+
+def test_no_baggage_leaves_the_context_as_it_was():
+    before = baggage.set_baggage("mine", "1", context.Context())
+    for lines in ([], [""], [" ,;, = "]):
+        message = as_message([("baggage", line) for line in lines])
+        after = kitchen.W3CBaggage().extract(message, before, kitchen.HeaderGetter())
+        assert dict(baggage.get_all(after)) == {"mine": "1"}
+        assert write_baggage(kitchen.W3CBaggage(), after) == "mine=1"
+    assert write_baggage(kitchen.W3CBaggage(), context.Context()) is None
+
+
+KEYS_OF_BAGGAGE = st.from_regex(rf"{BAGGAGE_TOKEN[:-1]}{{1,20}}", fullmatch=True)
+
+
+@given(st.dictionaries(KEYS_OF_BAGGAGE, st.text(max_size=50), max_size=10))
+def test_baggage_that_inject_writes_extract_reads_back(values):
+    its_context = context.Context()
+    for key, value in values.items():
+        its_context = baggage.set_baggage(key, value, its_context)
+    sent = write_baggage(kitchen.W3CBaggage(), its_context)
+    assert (sent is None) == (not values)
+    if values:
+        assert BAGGAGE_STRING.fullmatch(sent) and sent.isascii()
+        assert taken_apart(sent) == sorted((key, value, ()) for key, value in values.items())
+        assert dict(baggage.get_all(read_baggage(kitchen.W3CBaggage(), sent))) == values
+
+
+VALUES_OF_BAGGAGE = st.text(max_size=15).map(urllib.parse.quote)
+MEMBERS_OF_BAGGAGE = st.tuples(
+    KEYS_OF_BAGGAGE,
+    VALUES_OF_BAGGAGE,
+    st.lists(st.tuples(KEYS_OF_BAGGAGE, st.none() | VALUES_OF_BAGGAGE), max_size=3),
+)
+
+
+@given(st.lists(MEMBERS_OF_BAGGAGE, min_size=1, max_size=8, unique_by=lambda member: member[0]))
+def test_properties_pass_through_but_for_a_value_that_was_changed(members):
+    lines = [
+        ";".join([f"{key}={value}", *(k if v is None else f"{k}={v}" for k, v in properties)])
+        for key, value, properties in members
+    ]
+    found = read_baggage(kitchen.W3CBaggage(), *lines)
+    assert taken_apart(write_baggage(kitchen.W3CBaggage(), found)) == taken_apart(",".join(lines))
+    key, changed = members[0][0], urllib.parse.unquote(members[0][1]) + "!"
+    found = baggage.set_baggage(key, changed, found)
+    # The member that was changed is now our own, and comes first.
+    first, *others = write_baggage(kitchen.W3CBaggage(), found).split(",")
+    others = taken_apart(",".join(others))
+    assert taken_apart(first) == [(key, changed, ())] and others == taken_apart(",".join(lines[1:]))
+    if members[1:]:
+        found = baggage.remove_baggage(key, found)
+        assert taken_apart(write_baggage(kitchen.W3CBaggage(), found)) == others
+
+
+def test_what_cannot_be_a_key_is_not_sent_and_what_is_no_text_is():
+    its_context = context.Context()
+    for key in ("", "a b", "a,b", "a=b", "a;b", "a\r\nX-Evil: 1", "\xe9"):
+        its_context = baggage.set_baggage(key, "v", its_context)
+    assert write_baggage(kitchen.W3CBaggage(), its_context) is None
+    its_context = baggage.set_baggage("number", 5, its_context)
+    its_context = baggage.set_baggage("lines", "1\r\nX-Evil: 2", its_context)
+    assert write_baggage(kitchen.W3CBaggage(), its_context) == "number=5,lines=1%0D%0AX-Evil:%202"
+
+
+def test_an_order_id_of_any_text_travels_as_baggage(wired):
+    fake = wired[1]
+    for order_id in ('é, x;y=%\\"', "a+b", " blank ", "%41", "x" * 100):
+        fake.requests.clear()
+        ask(wired[0].url, "POST", "/status", {"order_id": order_id})
+        [sent] = fake.headers("baggage")
+        assert taken_apart(sent) == [("microdonuts.order.id", order_id, ())]
+
+
+# The difference; the header lines; what get_all then has, and the header that is sent, first with the
+# API's propagator and then with ours; and the section of W3C Baggage that says that we are right.
+# fmt: off
+BAGGAGE_DIFFERENCES = [
+    ("a blank is sent as +", ["node=DF%2028"], {"node": "DF 28"}, "node=DF+28", {"node": "DF 28"}, "node=DF%2028",
+     "value: percent-encoding is that of RFC 3986 2.1, in which + is a plus sign"),
+    ("a plus sign is read as a blank", ["a=1+1"], {"a": "1 1"}, "a=1+1", {"a": "1+1"}, "a=1+1", "the same"),
+    ("encoded blanks are stripped", ["a=%20x%20"], {"a": "x"}, "a=x", {"a": " x "}, "a=%20x%20",
+     "value: only blanks that are not encoded are no part of it"),
+    ("properties are swallowed", ["a=alice;ttl=60"], {"a": "alice;ttl=60"}, "a=alice%3Bttl%3D60", {"a": "alice"}, "a=alice;ttl=60",
+     "property: it is metadata of the value, and no part of it"),
+    ("one of a repeated key is kept", ["a=1,b=2,a=3"], {"a": "3", "b": "2"}, "a=3,b=2", {"a": "3", "b": "2"}, "a=1,b=2,a=3",
+     "baggage-string: the order of duplicate entries SHOULD be preserved"),
+    ("a key is decoded", ["a%20b=1"], {"a b": "1"}, "a+b=1", {"a%20b": "1"}, "a%20b=1", "key: it is a token; only values are encoded"),
+    ("a key of token characters is encoded", ["a&b=1"], {"a&b": "1"}, "a%26b=1", {"a&b": "1"}, "a&b=1", "the same"),
+    ("more than 180 members", [",".join(f"k{n}=" for n in range(181))], {f"k{n}": "" for n in range(180)},
+     ",".join(f"k{n}=" for n in range(180)), {f"k{n}": "" for n in range(181)}, ",".join(f"k{n}=" for n in range(181)),
+     "Limits: SHOULD propagate as much as is reasonable"),
+    ("a member of more than 4096 bytes", ["a=" + "x" * 4_095], {}, None, {"a": "x" * 4_095}, "a=" + "x" * 4_095,
+     "Limits: all, if it is of 8192 bytes or less"),
+    ("a header of more than 8192 bytes", ["a=" + "x" * 8_100 + ",b=" + "y" * 100], {}, None, {"a": "x" * 8_100}, "a=" + "x" * 8_100,
+     "Limits: members may be dropped; all of them need not be"),
+]
+BAGGAGE_AGREED = ["a=1", "a=1,b=2", "a = 1\t,\tb=2", ",,a=1,", "a", "=1", "a=\xe9,b=1", "b c=1,a=2", "a=%C3%A9", "a=x=y", "a=", "a=%FF",
+                  "a=%zz", "a=\"1\",b=2", "a=1;p q,b=2", "a=1\\,b=2"]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("lines", "their_values", "their_header", "our_values", "our_header"),
+    [row[1:-1] for row in BAGGAGE_DIFFERENCES],
+    ids=[row[0] for row in BAGGAGE_DIFFERENCES],
+)
+def test_the_apis_own_baggage_propagator_differs(
+    lines, their_values, their_header, our_values, our_header
+):
+    theirs = read_baggage(W3CBaggagePropagator(), *lines)
+    assert dict(baggage.get_all(theirs)) == their_values
+    assert write_baggage(W3CBaggagePropagator(), theirs) == their_header
+    ours = read_baggage(kitchen.W3CBaggage(), *lines)
+    assert dict(baggage.get_all(ours)) == our_values
+    assert taken_apart(write_baggage(kitchen.W3CBaggage(), ours)) == taken_apart(our_header)
+
+
+@pytest.mark.parametrize("line", BAGGAGE_AGREED)
+def test_elsewhere_the_apis_own_baggage_propagator_agrees(line):
+    theirs, ours = (
+        read_baggage(each, line) for each in (W3CBaggagePropagator(), kitchen.W3CBaggage())
+    )
+    assert dict(baggage.get_all(theirs)) == dict(baggage.get_all(ours))
+    sent = write_baggage(W3CBaggagePropagator(), theirs), write_baggage(kitchen.W3CBaggage(), ours)
+    assert taken_apart(sent[0] or "") == taken_apart(sent[1] or "")
+
+
+def test_malformed_baggage_is_logged_by_the_api_and_not_by_us(caplog):
+    caplog.set_level(logging.DEBUG)
+    for line in ("\x1b[31mred", "a b=token123", "x" * 9_000):
+        read_baggage(kitchen.W3CBaggage(), line)
+        assert caplog.records == []
+        read_baggage(W3CBaggagePropagator(), line)
+        assert any(line in record.getMessage() for record in caplog.records)
+        caplog.clear()
+
+
+def test_malformed_baggage_reaches_no_terminal():
+    with FakeKitchen() as fake, Process("--kitchen", fake.url) as shop:
+        for value in ("token 123", "a b=token123", "\x80token123", "a=1;token 123", "x" * 9_000):
+            ask(shop.url, "POST", "/status", {"order_id": "x"}, [("baggage", value)])
+        shop.stop()
+    assert not any(re.search("token|Baggage|xxx", line) for line in shop.out + shop.err[1:])
+
+
+def test_baggage_of_8192_bytes_is_sent_and_of_8193_is_not():
+    for count, is_sent in ((8_190, True), (8_191, False)):  # and two bytes for "a="
+        header = "a=" + "x" * count
+        found = read_baggage(kitchen.W3CBaggage(), header)
+        assert write_baggage(kitchen.W3CBaggage(), found) == (header if is_sent else None)
+        own = baggage.set_baggage("a", "x" * count, context.Context())
+        assert write_baggage(kitchen.W3CBaggage(), own) == (header if is_sent else None)
+    whole = "a=" + "x" * 8_190
+    found = read_baggage(kitchen.W3CBaggage(), f"{whole},b=1")
+    assert write_baggage(kitchen.W3CBaggage(), found) == whole
+    # LimitsTest.test_serialize_many_entries has 8192 bytes.
+    entries = ",".join(MANY_ENTRIES) + "b"
+    found = read_baggage(kitchen.W3CBaggage(), entries)
+    assert len(entries) == 8_192 and write_baggage(kitchen.W3CBaggage(), found) == entries
+
+
+@given(st.lists(st.integers(1, 3_000), min_size=1, max_size=12), st.integers(0, 8_150))
+def test_the_shops_own_baggage_comes_first_and_only_whole_members_are_sent(lengths, own_length):
+    members = [f"k{number}=" + "x" * length for number, length in enumerate(lengths)]
+    found = read_baggage(kitchen.W3CBaggage(), ",".join(members))
+    own = f"own={'o' * own_length}"
+    sent = write_baggage(
+        kitchen.W3CBaggage(), baggage.set_baggage("own", "o" * own_length, found)
+    ).split(",")
+    assert sent[0] == own and len(",".join(sent)) <= 8_192
+    assert [member for member in members if member in sent] == sent[1:]
+    fits = len(own) + sum(len(member) + 1 for member in members) <= 8_192
+    assert not fits or sent[1:] == members  # Limits: what fits MUST be sent
+    dropped = [member for member in members if member not in sent]
+    assert not dropped or len(",".join([*sent, dropped[0]])) > 8_192
+
+
+class CountedPattern:
+    """A compiled pattern that adds up the lengths of the texts that it is given."""
+
+    def __init__(self, pattern, counts):
+        self.pattern, self.counts = pattern, counts
+
+    def __getattr__(self, name):
+        method = getattr(self.pattern, name)
+        if not callable(method):
+            return method
+
+        def counted(*arguments, **options):
+            self.counts["characters"] += sum(
+                len(text) for text in arguments if isinstance(text, str)
+            )
+            return method(*arguments, **options)
+
+        return counted
+
+
+def work_of(line, monkeypatch):
+    """Count what it takes to read and send a header.
+
+    These are the lines of kitchen.py that run, and the characters that its patterns are given.
+    """
+    counts = collections.Counter()
+
+    def count(frame, event, argument):
+        if frame.f_code.co_filename != kitchen.__file__:
+            return None
+        counts["lines"] += event == "line"
+        return count
+
+    with monkeypatch.context() as patch:
+        for name, value in list(vars(kitchen).items()):
+            if isinstance(value, re.Pattern):
+                patch.setattr(kitchen, name, CountedPattern(value, counts))
+        old = sys.gettrace()
+        sys.settrace(count)
+        try:
+            write_baggage(kitchen.W3CBaggage(), read_baggage(kitchen.W3CBaggage(), line))
+        finally:
+            sys.settrace(old)
+    return counts
+
+
+# fmt: off
+BAGGAGE_SHAPES = {
+    "members": lambda n: ",".join(f"k{number:05}=v" for number in range(n)),
+    "the same key": lambda n: ",".join(["k=v"] * n),
+    "properties": lambda n: "k=v" + ";p=q" * n,
+    "empty members": lambda n: "," * n,
+    "empty properties": lambda n: "k=v" + ";" * n,
+    "blanks": lambda n: "k=" + " " * n + "v",
+    "blanks and a tab": lambda n: " \t" * n + "k=v",
+    "equal signs": lambda n: "k" + "=" * n,
+    "percent signs": lambda n: "k=" + "%" * n,
+    "malformed members": lambda n: ",".join(["k v"] * n),
+    "one long key": lambda n: "k" * n,
+    "blanks within a value": lambda n: "k=v" + " " * n + "w",
+    "blanks within the name": lambda n: "k" + " " * n + "l=v",
+    "blanks within a property": lambda n: "k=v;p" + " " * n + "q",
+    "blanks and no more": lambda n: "k=" + " \t" * n + ";" + " " * n,
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("shape", BAGGAGE_SHAPES)
+def test_baggage_takes_work_in_proportion_to_its_length(shape, monkeypatch):
+    monkeypatch.setattr(kitchen, "MAX_BAGGAGE_BYTES", 10_000_000)  # so that nothing is cut off
+    make = BAGGAGE_SHAPES[shape]
+    once, twice, four = (work_of(make(n), monkeypatch) for n in (400, 800, 1_600))
+    for what in ("lines", "characters"):
+        first, second = twice[what] - once[what], four[what] - twice[what]
+        # Twice as much is added, so it takes twice as much more.
+        assert second <= 2.1 * first + 50, (what, once, twice, four)
+    assert four["lines"] >= 1 and four["characters"] <= 20 * len(make(1_600))
+
+
+# Steps within a pattern cannot be counted. A quadratic one would need minutes for so much.
+LONG_BAGGAGE = """
+import sys
+import kitchen
+
+kitchen.MAX_BAGGAGE_BYTES = 10_000_000
+for line in sys.stdin:
+    carrier = {"baggage": line.rstrip("\\n")}
+    kitchen.W3CBaggage().inject({}, kitchen.W3CBaggage().extract(carrier))
+"""
+
+
+def test_baggage_of_a_million_characters_is_no_problem(tmp_path):
+    # For each member, the API copies a dict.
+    shapes = [
+        make for name, make in BAGGAGE_SHAPES.items() if name not in ("members", "the same key")
+    ]
+    lines = "\n".join(make(200_000) for make in shapes)
+    command = [sys.executable, "-c", LONG_BAGGAGE]
+    subprocess.run(command, cwd=HERE, input=lines, text=True, check=True, timeout=DEADLINE)
+
+
 # ---------------------------------------------------------------- the wire: B3
 
 T16, T32, S16, P16 = "a3ce929d0e0e4736", TRACE_ID, PARENT_ID, "b7ad6b7169203331"
 ZERO16 = "0" * 16
+FRESH = ("fresh", "fresh")
 # The header lines that are sent; the trace id, span id and sampling state that are read from them,
 # or None if the context is left alone.
 # fmt: off
@@ -902,69 +1604,78 @@ B3_CASES = [
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "false"}, (T32, S16, "0")),
     ({"X-B3-TraceId": T16, "X-B3-SpanId": S16}, (ZERO16 + T16, S16, "1")),
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Flags": "1"}, (T32, S16, "d")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Flags": "1", "X-B3-Sampled": "0"}, (T32, S16, "d")),
     ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-ParentSpanId": P16, "X-B3-Flags": "0"}, (T32, S16, "1")),
     ([("X-B3-TraceId", T32), ("X-B3-SpanId", S16), ("X-B3-Sampled", "0"), ("X-B3-Sampled", "1")], (T32, S16, "0")),
-    ([("b3", "0"), ("b3", "1")], ("fresh", "fresh", "0")),
-    ({"b3": "0"}, ("fresh", "fresh", "0")),
-    ({"X-B3-Sampled": "0"}, ("fresh", "fresh", "0")),
-    ({"X-B3-Sampled": "false"}, ("fresh", "fresh", "0")),
-    ({"b3": "1"}, ("fresh", "fresh", "1")),
-    ({"b3": "d"}, ("fresh", "fresh", "d")),
-    ({"X-B3-Sampled": "1"}, ("fresh", "fresh", "1")),
-    ({"X-B3-Flags": "1"}, ("fresh", "fresh", "d")),
+    ([("b3", "0"), ("b3", "1")], (*FRESH, "0")),
+    ({"b3": "0"}, (*FRESH, "0")),
+    ({"b3": "1"}, (*FRESH, "1")),
+    ({"b3": "d"}, (*FRESH, "d")),
+    ({"X-B3-Sampled": "0"}, (*FRESH, "0")),
+    ({"X-B3-Sampled": "false"}, (*FRESH, "0")),
+    ({"X-B3-Sampled": "1"}, (*FRESH, "1")),
+    ({"X-B3-Sampled": "true"}, (*FRESH, "1")),
+    ({"X-B3-Flags": "1"}, (*FRESH, "d")),
+    ({"X-B3-TraceId": T32, "X-B3-SpanId": S16, "X-B3-Sampled": "x"}, (T32, S16, "1")),
     ({"b3": "x", "X-B3-TraceId": T32, "X-B3-SpanId": S16}, (T32, S16, "1")),
+    ({"b3": "x", "X-B3-Sampled": "0"}, (*FRESH, "0")),
     ({"b3": f"{T32}-{ZERO16}-1", "X-B3-TraceId": T16, "X-B3-SpanId": P16}, (ZERO16 + T16, P16, "1")),
+    ({"b3": f"{'0' * 32}-{S16}-1", "X-B3-TraceId": T16, "X-B3-SpanId": P16}, (ZERO16 + T16, P16, "1")),
+    ({"b3": f"{T32}-{ZERO16}", "X-B3-TraceId": T16, "X-B3-SpanId": P16}, (ZERO16 + T16, P16, "1")),
     *((headers, None) for headers in (
-        {}, {"b3": ""}, {"b3": f"{T32}-{S16}-2"}, {"b3": f"{T32}-{S16}-1-x"},
+        {}, {"b3": ""}, {"b3": f"{T32}-{S16}-2"}, {"b3": f"{T32}-{S16}-1-x"}, {"b3": "2"}, {"b3": "01"}, {"X-B3-Sampled": "x"},
         {"b3": f"{T32[1:]}-{S16}-1"}, {"b3": f"{'0' * 32}-{S16}-1"}, {"b3": f"{ZERO16}-{S16}"},
         {"b3": f"{T32}-{ZERO16}-1"}, {"b3": f"{T32.upper()}-{S16}-1"}, {"X-B3-TraceId": T32},
-        {"X-B3-TraceId": T16, "X-B3-SpanId": f"{S16}-1"}, {"X-B3-TraceId": f"{T16}-{S16}", "X-B3-SpanId": "1"},
         {"X-B3-SpanId": S16, "X-B3-Sampled": "0"}, {"X-B3-TraceId": "0" * 32, "X-B3-SpanId": S16},
-        {"X-B3-TraceId": "x", "X-B3-SpanId": S16, "X-B3-Sampled": "0"})),
+        {"X-B3-TraceId": "x", "X-B3-SpanId": S16, "X-B3-Sampled": "0"},
+        # Ids that only together look well-formed
+        {"X-B3-TraceId": T16, "X-B3-SpanId": f"{S16}-1"}, {"X-B3-TraceId": f"{T16}-{S16}", "X-B3-SpanId": "1"},
+        {"X-B3-TraceId": f"{T32}-{S16}", "X-B3-SpanId": "0"}, {"X-B3-TraceId": f"{T32}-{S16}", "X-B3-SpanId": "d"},
+        {"X-B3-TraceId": f"{T32}-{S16}-1", "X-B3-SpanId": P16}, {"X-B3-TraceId": T32, "X-B3-SpanId": f"{S16}-1-{P16}"},
+        {"X-B3-TraceId": f"{T32}-{S16}"}, {"X-B3-SpanId": f"{T32}-{S16}"},
+        {"X-B3-TraceId": T32[:16], "X-B3-SpanId": f"{T32[16:]}-{S16}"})),
 ]
-# fmt: on
-# The ways in which the official package differs, with the words of the B3 specification.
-# fmt: off
+# The ways in which the official package differs, with the words of the B3 specification (README.md of
+# openzipkin/b3-propagation).
 B3_DIFFERENCES = {
-    "repeated": "the first value wins; behind our Getter, which joins the lines, the package takes neither",
-    "upper case": "encoded as 32 or 16 lower-hex characters",
-    "debug": "Debug implies an accept decision: the package samples, but sends 1 on, not d",
-    "decision": "accept, deny and debug can be sent alone, without ids, which the package does not pass on",
+    "repeated": "Multiple Headers: the first value wins; behind our Getter, which joins the lines, the package takes neither",
+    "upper case": "TraceId: 32 or 16 lower-hex characters; the package reads upper-case ones, too",
+    "debug": "Debug Flag: Debug implies an accept decision; the package samples, but sends 1 on, not d",
+    "deny alone": "Sampling State: it can be sent alone (a predefined decision); the package leaves the context alone",
+    "accept alone": "the same",
+    "debug alone": "the same",
     "fallback": "a single header that is malformed hides the other headers from the package",
-    "deferred": "an absent X-B3-Sampled is a decision left to the receiver; the package takes it for a denial",
-    "state": "only 0, 1 and d are sampling states",
+    "deferred": "Sampling State: absent is a decision left to the receiver; the package takes it for a denial in several headers",
+    "state": "Sampling State: only 0, 1 and d are sampling states",
 }
 # fmt: on
 
 
-def read_b3(propagator, headers):
+def read_b3(propagator, headers, before=None):
     """Return (trace id, span id, the state that is sent on) as a propagator reads them, or None."""
-    message = http.client.HTTPMessage()
-    for name, value in dict(headers).items() if isinstance(headers, dict) else headers:
-        message[name] = value
-    context = propagator.extract(message, getter=kitchen.HeaderGetter())
-    found = trace.get_current_span(context).get_span_context()
+    found_in = propagator.extract(as_message(headers), before, getter=kitchen.HeaderGetter())
+    found = trace.get_current_span(found_in).get_span_context()
     if not found.is_valid:
         return None
     assert found.is_remote
     carrier = {}
-    propagator.inject(carrier, context)
+    propagator.inject(carrier, found_in)
     trace_id, span_id, state = carrier["b3"].split("-")
-    assert found.trace_flags == (state != "0")
-    if trace_id in str(headers) or T16 in str(headers):
-        return trace_id, span_id, state
-    return "fresh", "fresh", state
+    assert found.trace_flags.sampled == (state != "0")
+    is_fresh = trace_id not in str(headers) and T16 not in str(headers) and not before
+    return (*FRESH, state) if is_fresh else (trace_id, span_id, state)
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"), B3_CASES, ids=[str(headers) for headers, _ in B3_CASES]
 )
 def test_b3(headers, expected):
-    assert read_b3(kitchen.PROPAGATORS["b3"], headers) == expected
+    assert read_b3(kitchen.B3(is_single=True), headers) == expected
 
 
 def why_b3_differs(headers):
-    headers, repeats = dict(headers), isinstance(headers, list)
+    repeats = isinstance(headers, list)
+    headers = dict(headers)
     single = headers.get("b3", "")
     if repeats:
         return "repeated"
@@ -972,8 +1683,17 @@ def why_b3_differs(headers):
         return "fallback"
     if T32.upper() in single:
         return "upper case"
-    if single in ("0", "1", "d") or list(headers) in (["X-B3-Sampled"], ["X-B3-Flags"]):
-        return "decision"
+    if (
+        single in ("0", "1", "d")
+        or len(headers) == 1
+        and headers.keys() & {"X-B3-Sampled", "X-B3-Flags"}
+    ):
+        is_debug = single == "d" or "X-B3-Flags" in headers
+        return (
+            "debug alone"
+            if is_debug
+            else f"{'deny' if {'0', 'false'} & set(headers.values()) else 'accept'} alone"
+        )
     if single.endswith("-d") or headers.get("X-B3-Flags") == "1":
         return "debug"
     return "state" if single.endswith(("-2", "-x")) else "deferred"
@@ -982,19 +1702,141 @@ def why_b3_differs(headers):
 def test_b3_is_the_official_packages_but_for_a_short_list():
     seen = set()
     for headers, expected in B3_CASES:
-        theirs = read_b3(B3SingleFormat(), headers)
-        if theirs != expected:
+        if read_b3(B3SingleFormat(), headers) != expected:
             seen.add(why_b3_differs(headers))
     assert seen == set(B3_DIFFERENCES)
 
 
-def test_b3_debug_is_kept_downstream():
-    with FakeKitchen() as fake, Process("--kitchen", fake.url, OTEL_PROPAGATORS="b3multi") as shop:
-        ask(shop.url, "POST", "/status", {"order_id": "x"}, [("b3", f"{T32}-{S16}-d")])
-    assert fake.headers("x-b3-flags") == ["1"] and fake.headers("x-b3-sampled") == [None]
+def test_ids_of_a_decision_that_came_alone_are_new_each_time():
+    for state in ("0", "1", "d"):
+        seen = set()
+        for _ in range(50):
+            found = kitchen.B3(is_single=True).extract(
+                as_message({"b3": state}), None, kitchen.HeaderGetter()
+            )
+            span = trace.get_current_span(found).get_span_context()
+            seen |= {span.trace_id, span.span_id}
+        assert len(seen) == 100
 
 
-# ---------------------------------------------------------------- README: experiments and sampling
+# The state that came alone; the flags of the span that is in the context already; its flags
+# afterwards; the state that is sent on.
+# fmt: off
+ALONE = [
+    ("0", 0b01, 0b00, "0"), ("0", 0b11, 0b10, "0"), ("0", 0b00, 0b00, "0"),
+    ("1", 0b00, 0b01, "1"), ("1", 0b10, 0b11, "1"), ("1", 0b01, 0b01, "1"),
+    ("d", 0b00, 0b01, "d"), ("d", 0b10, 0b11, "d"), ("d", 0b11, 0b11, "d"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("state", "flags", "then", "sent"), ALONE)
+@pytest.mark.parametrize("is_single", [True, False])
+def test_a_decision_that_came_alone_keeps_the_ids_of_a_valid_span_in_the_context(
+    state, flags, then, sent, is_single
+):
+    line = f"00-{VALID}-{flags:02x}"
+    headers = as_message({"traceparent": line, "tracestate": "1a=x"})
+    before = kitchen.W3CTraceContext().extract(headers, None, kitchen.HeaderGetter())
+    alone = (
+        {"b3": state}
+        if is_single
+        else {"X-B3-Flags": "1"}
+        if state == "d"
+        else {"X-B3-Sampled": state}
+    )
+    b3 = kitchen.B3(is_single=is_single)
+    after = b3.extract(as_message(alone), before, kitchen.HeaderGetter())
+    span = trace.get_current_span(after).get_span_context()
+    assert f"{span.trace_id:032x}-{span.span_id:016x}" == VALID and span.is_remote
+    assert span.trace_flags == then and span.trace_state.to_header() == "1a=x"
+    carrier = {}
+    b3.inject(carrier, after)
+    expected = {"x-b3-flags": "1"} if state == "d" else {"x-b3-sampled": sent}
+    ids = {"x-b3-traceid": VALID[:32], "x-b3-spanid": VALID[33:]}
+    assert carrier == ({"b3": f"{VALID}-{sent}"} if is_single else {**ids, **expected})
+
+
+# The sampler; the headers that come; the state that the kitchen gets.
+# fmt: off
+SAMPLED = [
+    ("parentbased_always_off", {}, "0"),
+    ("parentbased_always_off", {"b3": "1"}, "1"),
+    ("parentbased_always_off", {"b3": "d"}, "d"),
+    ("parentbased_always_off", {"b3": "0"}, "0"),
+    ("parentbased_always_off", {"X-B3-Sampled": "1"}, "1"),
+    ("parentbased_always_off", {"X-B3-Flags": "1"}, "d"),
+    ("parentbased_always_off", {"b3": f"{T32}-{S16}-1"}, "1"),
+    ("parentbased_always_on", {}, "1"),
+    ("parentbased_always_on", {"b3": "0"}, "0"),
+    ("parentbased_always_on", {"X-B3-Sampled": "0"}, "0"),
+    ("parentbased_always_on", {"b3": "1"}, "1"),
+    ("parentbased_always_on", {"b3": "d"}, "d"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("sampler", ["parentbased_always_off", "parentbased_always_on"])
+def test_a_b3_decision_that_came_alone_is_honoured(sampler):
+    rows = [(headers, state) for its_sampler, headers, state in SAMPLED if its_sampler == sampler]
+    env = {"OTEL_PROPAGATORS": "b3", "OTEL_TRACES_SAMPLER": sampler}
+    with FakeKitchen() as fake, Process("--kitchen", fake.url, **env) as shop:
+        replies = [
+            ask(shop.url, "POST", "/status", {"order_id": "x"}, headers.items())
+            for headers, _ in rows
+        ]
+        shop.stop()
+    sent = [value.split("-") for value in fake.headers("b3")]
+    assert [parts[2] for parts in sent] == [state for _, state in rows]
+    assert len({parts[0] for parts in sent}) == len(rows)
+    for (_, state), parts, reply in zip(rows, sent, replies, strict=True):
+        flags = reply.headers["Server-Timing"].rstrip('"').rpartition("-")[2]
+        assert int(flags, 16) & 1 == (state != "0")
+        assert any(parts[0][:6] in line for line in shop.out) == (state != "0")
+
+
+def test_a_denial_beside_a_traceparent_keeps_its_trace():
+    headers = [("traceparent", f"00-{VALID}-03"), ("tracestate", "1a=x")]
+    with (
+        FakeKitchen() as fake,
+        Process("--kitchen", fake.url, OTEL_PROPAGATORS="tracecontext,b3") as shop,
+    ):
+        for state in ("0", "1", "d"):
+            ask(shop.url, "POST", "/status", {"order_id": "x"}, [*headers, ("b3", state)])
+        # With ids beside it, b3 wins; but in the same trace, it leaves alone what it cannot express.
+        for ids in (f"{T32}-{P16}", f"{T16}-{P16}"):
+            ask(shop.url, "POST", "/status", {"order_id": "x"}, [*headers, ("b3", f"{ids}-1")])
+    parents = [value.split("-") for value in fake.headers("traceparent")]
+    assert [parts[1] for parts in parents] == [TRACE_ID] * 4 + [ZERO16 + T16]
+    assert [parts[3] for parts in parents] == ["02", "03", "03", "03", "01"]
+    assert [value.split("-")[2] for value in fake.headers("b3")] == ["0", "1", "d", "1", "1"]
+    assert fake.headers("tracestate") == ["1a=x"] * 4 + [None]
+
+
+def test_fields_name_what_inject_writes():
+    official = {
+        "b3": B3SingleFormat(),
+        "b3multi": B3MultiFormat(),
+        "baggage": W3CBaggagePropagator(),
+        "tracecontext": TraceContextTextMapPropagator(),
+    }
+    headers = as_message({"traceparent": TRACEPARENT, "tracestate": "a=1", "baggage": "a=1"})
+    its_context = kitchen.W3CTraceContext().extract(headers, None, kitchen.HeaderGetter())
+    its_context = kitchen.W3CBaggage().extract(headers, its_context, kitchen.HeaderGetter())
+    for name, theirs in official.items():
+        ours = kitchen.PROPAGATORS[name]
+        carrier = {}
+        ours.inject(carrier, its_context)
+        assert set(ours.fields) == set(theirs.fields) == set(carrier), name
+    assert set(kitchen.B3(is_single=True).fields) == {"b3"}
+    assert set(kitchen.B3(is_single=False).fields) == {
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-sampled",
+    }
+
+
+# ---------------------------------------------------------------- README: experiments
 
 # fmt: off
 CHOSEN_PROPAGATORS = [
@@ -1074,10 +1916,7 @@ def examples(heading):
 
 
 EXAMPLES = [
-    example
-    for heading in re.findall(r"(?m)^## (.+)$", README)
-    if heading != "The walkthrough"
-    for example in examples(heading)
+    example for heading in re.findall(r"(?m)^## (.+)$", README) for example in examples(heading)
 ]
 
 
@@ -1085,7 +1924,8 @@ EXAMPLES = [
 def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
     assert len(EXAMPLES) >= 7
     with Terminal() as terminal:
-        assert anonymous(terminal.run(commands)) == anonymous(shown)
+        printed = terminal.run(commands)
+        assert anonymous(printed, commands) == anonymous(shown, commands)
         if '-00"' not in shown:
             until(
                 lambda: any(shop.out for shop in terminal.shops.values()), "a line in the terminal"
@@ -1093,21 +1933,116 @@ def test_what_readmes_curl_lines_print_is_what_readme_shows(commands, shown):
     assert '-00"' not in shown or not terminal.shop().out  # not sampled
 
 
+# ---------------------------------------------------------------- README: sampling, and whom to trust
+
+
+@pytest.mark.parametrize("row", range(7))
+def test_each_row_of_what_a_sampler_does(row):
+    rows = table(section("Sampling is a decision that travels"))
+    assert len(rows) == 7
+    sampler, flags, is_recorded, sent = rows[row]
+    [sampler], flags, [sent] = quoted(sampler), quoted(flags)[0], quoted(sent)
+    # The default is the default: its rows are run without the variable.
+    env = {} if sampler == "parentbased_always_on" else {"OTEL_TRACES_SAMPLER": sampler}
+    trace_id = "5" * 32
+    headers = (
+        [] if flags == "traceparent" else [("traceparent", f"00-{trace_id}-{'6' * 16}-{flags}")]
+    )
+    with FakeKitchen() as fake:
+        with Process("--kitchen", fake.url, **env) as shop:
+            reply = ask(shop.url, "POST", "/order", JELLY, headers)
+            timing = reply.headers["Server-Timing"].split('"')[1].split("-")
+            recorded = [entry["trace_id"] for entry in ask(shop.url, "GET", "/traces").body]
+    assert recorded == ([timing[1]] if is_recorded == "yes" else [])
+    assert bool(shop.out) == (is_recorded == "yes")
+    assert (timing[1] == trace_id) == bool(headers)
+    received = [value.split("-") for value in fake.headers("traceparent") if value]
+    assert len(received) == 2 and {value[3] for value in received} == {sent} == {timing[3]}
+    assert {value[1] for value in received} == {timing[1]} and len(
+        {value[2] for value in received}
+    ) == 2
+
+
+def test_a_kitchen_that_records_what_the_shop_did_not_has_parents_that_nobody_finds():
+    trace_id = "5" * 32
+    with Process("--fry-seconds", "0", OTEL_TRACES_SAMPLER="always_on") as back:
+        with Process("--kitchen", back.url) as shop:
+            header = ("traceparent", f"00-{trace_id}-{'6' * 16}-00")
+            ask(shop.url, "POST", "/order", JELLY, [header])
+            found = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
+    ids = {span["context"]["span_id"] for span in found}
+    headless = [span for span in found if span["parent_id"] not in ids]
+    assert not shop.out and sorted(span["name"] for span in headless) == [
+        "GET /kitchen/get_donuts",
+        "POST /kitchen/add_donuts",
+    ]
+    assert {span["context"]["trace_id"] for span in found} == {f"0x{trace_id}"}
+
+
+def test_a_strangers_baggage_goes_on_to_the_kitchen():
+    with FakeKitchen() as fake, Process("--kitchen", fake.url) as shop:
+        ask(shop.url, "POST", "/order", JELLY, [("baggage", "secret=token123")])
+    assert [value.split(",")[1] for value in fake.headers("baggage")] == ["secret=token123"] * 2
+
+
+AT_THE_EDGE = """
+from http.client import HTTPMessage
+from opentelemetry import baggage, context, propagate, trace
+{provider}
+{recipe}
+tracer, heard = trace.get_tracer("edge"), []
+
+
+def answer():
+    heard.append((dict(baggage.get_all()), trace.get_current_span().get_span_context().trace_id))
+
+
+for sent in ("00-{trace_id}-{span_id}-00", "nonsense"):
+    headers = HTTPMessage()
+    headers["Traceparent"], headers["Baggage"] = sent, "secret=token123"
+{code}
+assert [items for items, _ in heard] == [{{}}, {{}}]
+"""
+
+
+def test_the_edge_starts_a_trace_of_its_own_with_a_link_and_no_baggage(tmp_path):
+    lines = section("Whom to trust").strip("\n").splitlines()
+    assert len(lines) <= 15
+    [code] = fences(section("Whom to trust"), "python")
+    recipe, provider, *_ = fences(section("Your own http.server"), "python")
+    ids = {"trace_id": "5" * 32, "span_id": "6" * 16}
+    program = AT_THE_EDGE.format(
+        provider=provider, recipe=recipe, code=textwrap.indent(code, "    "), **ids
+    )
+    told, nothing = program_spans(tmp_path, program)
+    assert told["parent_id"] is nothing["parent_id"] is None and told["kind"] == "SpanKind.SERVER"
+    [link] = told["links"]
+    assert link["context"]["trace_id"] == f"0x{'5' * 32}" != told["context"]["trace_id"]
+    assert not nothing["links"]
+
+
 # ---------------------------------------------------------------- README: break it on purpose
 
 
 def breaks():
-    """Return {title: [(where, the line, the line in its place)]} of the table's rows."""
+    """Return {title of a row: (the name of its command, the changes)} of the table.
+
+    A change is (where, the line, the line in its place).
+    """
     found = {}
-    for what, where, line, instead, *_ in table(section("Break it on purpose")):
+    for what, where, line, instead, command, _ in table(section("Break it on purpose")):
         what = what or list(found)[-1]
-        found.setdefault(what, []).append(
+        found.setdefault(what, (command, []))[1].append(
             (*quoted(where), *quoted(line), *(quoted(instead) or [""]))
         )
     return found
 
 
 BREAKS = breaks()
+# The commands above the table, by the name that is in bold in front of each.
+TRIES = dict(
+    re.findall(r"(?ms)\*\*(\w+)\*\* .*?^```sh\n(.*?)^```$", section("Break it on purpose"))
+)
 
 
 def break_line(folder, where, line, instead):
@@ -1123,14 +2058,18 @@ def break_line(folder, where, line, instead):
     file.write_text("\n".join(lines) + "\n")
 
 
-def ordered(shop):
+def ordered(shop, command):
     """Order one donut. Return its spans as the terminal has them, and as the page has them."""
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    assert ask(shop.url, "POST", "/order", jelly).status == 200
+    assert '"order_id"' in bash(PORT.sub(shop.url.removeprefix("http://"), command))
     until(lambda: len(shop.out) == 7, "the last span")
     remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
-    shop.stop()
     return terminal_spans(shop.out), remembered
+
+
+def timings(shop, command):
+    """Return the trace ids that a command sends, and those that the shop answers with."""
+    printed = bash(PORT.sub(shop.url.removeprefix("http://"), command))
+    return re.findall(r": 00-(\w{32})-", command), re.findall(r'desc="00-(\w{32})-', printed)
 
 
 def roots(remembered):
@@ -1148,38 +2087,74 @@ def know_the_order(remembered):
     )
 
 
-def is_broken_inject(shop):
-    seen, remembered = ordered(shop)
+def tree_of(remembered):
+    """Return the path of each span below its root, without the names of attributes."""
+    found = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
+    return [" / ".join(path) for path in found]
+
+
+def is_broken_inject(shop, command):
+    seen, remembered = ordered(shop, command)
     return roots(remembered) == APART and not any(span.label.startswith("->") for span in seen)
 
 
-def is_broken_extract(shop):
-    seen, remembered = ordered(shop)
+def is_broken_inject_outside(shop, command):
+    _, remembered = ordered(shop, command)
+    assert know_the_order(remembered) == KNOW_THE_ORDER
+    order = "POST /order SERVER / order INTERNAL"
+    return tree_of(remembered) == [
+        "POST /order SERVER",
+        order,
+        f"{order} / GET /kitchen/get_donuts SERVER",
+        f"{order} / GET CLIENT",
+        f"{order} / POST /kitchen/add_donuts SERVER",
+        f"{order} / POST /kitchen/add_donuts SERVER / fry INTERNAL",
+        f"{order} / POST CLIENT",
+    ]
+
+
+def is_broken_extract(shop, command):
+    seen, remembered = ordered(shop, command)
     sent = [span for span in seen if span.label.startswith("->")]
     return roots(remembered) == APART and len(sent) == 2 and know_the_order(remembered) == ["order"]
 
 
-def is_broken_attach(shop):
-    _, remembered = ordered(shop)
+def is_broken_getter(shop, command):
+    _, remembered = ordered(shop, TRIES["order"])
+    assert len(roots(remembered)) == 1
+    [sent], [answered] = timings(shop, command)
+    return sent != answered
+
+
+def is_broken_attach(shop, command):
+    _, remembered = ordered(shop, command)
     return roots(remembered) == APART and know_the_order(remembered) == ["order"]
 
 
-def is_broken_detach(shop):
-    connection = http.client.HTTPConnection(shop.url.removeprefix("http://"), timeout=DEADLINE)
-    timings = []
-    for headers in ({"traceparent": TRACEPARENT}, {}):
-        connection.request("GET", "/kitchen/get_donuts", headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        timings.append(answer.headers["Server-Timing"])
-    connection.close()
-    return all(TRACE_ID in timing for timing in timings)
+def is_broken_context(shop, command):
+    _, remembered = ordered(shop, command)
+    [newest] = ask(shop.url, "GET", "/traces").body
+    spans = ask(shop.url, "GET", f"/traces/{newest['trace_id']}").body["spans"]
+    sent = [
+        span["attributes"]["http.request.header.baggage"][0]
+        for span in spans
+        if span["kind"] == "SpanKind.CLIENT"
+    ]
+    # Broken or not, this is one trace, and its tree is whole.
+    assert [len(path) for path in paths(remembered)] == [1, 2, 3, 4, 3, 4, 5] and len(sent) == 2
+    is_alice_lost = not any("customer=alice" in baggage for baggage in sent)
+    return know_the_order(remembered) == ["order"] and is_alice_lost
 
 
-def is_broken_current(shop):
-    _, remembered = ordered(shop)
-    names = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
-    return [" / ".join(path) for path in names] == [
+def is_broken_detach(shop, command):
+    [sent], answered = timings(shop, command)
+    assert len(answered) == 2 and answered[0] == sent
+    return answered[1] == sent
+
+
+def is_broken_current(shop, command):
+    _, remembered = ordered(shop, command)
+    return tree_of(remembered) == [
         "POST /order SERVER",
         "order INTERNAL",
         "order INTERNAL / GET CLIENT",
@@ -1190,88 +2165,634 @@ def is_broken_current(shop):
     ]
 
 
-def is_broken_queue(shop):
-    _, remembered = ordered(shop)
+def is_broken_queue(shop, command):
+    _, remembered = ordered(shop, command)
     known = [name for name in KNOW_THE_ORDER if name != "fry"]
     is_alone = roots(remembered) == ["POST /order SERVER", "fry INTERNAL"]
     return is_alone and know_the_order(remembered) == known
 
 
-def is_broken_getter(shop):
-    timings = []
-    for name in ("traceparent", "Traceparent"):
-        reply = ask(shop.url, "GET", "/kitchen/get_donuts", headers=[(name, TRACEPARENT)])
-        timings.append(reply.headers["Server-Timing"])
-    return [TRACE_ID in timing for timing in timings] == [True, False]
-
-
-def is_broken_baggage(shop):
-    _, remembered = ordered(shop)
+def is_broken_baggage(shop, command):
+    _, remembered = ordered(shop, command)
     return len(roots(remembered)) == 1 and know_the_order(remembered) == ["order"]
 
 
-def is_broken_inject_outside(shop):
-    _, remembered = ordered(shop)
-    names = [[re.sub(r" microdonuts\S+", "", name) for name in path] for path in paths(remembered)]
-    assert len(names) == 7 and know_the_order(remembered) == KNOW_THE_ORDER
-    return [" / ".join(path[1:]) for path in names] == [
-        "",
-        "order INTERNAL",
-        "order INTERNAL / GET /kitchen/get_donuts SERVER",
-        "order INTERNAL / GET CLIENT",
-        "order INTERNAL / POST /kitchen/add_donuts SERVER",
-        "order INTERNAL / POST /kitchen/add_donuts SERVER / fry INTERNAL",
-        "order INTERNAL / POST CLIENT",
-    ]
-
-
-def is_broken_context(shop):
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    reply = ask(shop.url, "POST", "/order", jelly, [("baggage", "customer=alice")])
-    until(lambda: len(shop.out) == 7, "the last span")
-    remembered = remembered_spans(shop.url, ["microdonuts.order.id"])
-    trace_id = reply.headers["Server-Timing"].split("-")[1]
-    spans = ask(shop.url, "GET", f"/traces/{trace_id}").body["spans"]
-    shop.stop()
-    sent = [
-        span["attributes"]["http.request.header.baggage"][0]
-        for span in spans
-        if span["kind"] == "SpanKind.CLIENT"
-    ]
-    # Broken or not, this is one trace, and its tree is whole.
-    assert [len(path) for path in paths(remembered)] == [1, 2, 3, 4, 3, 4, 5]
-    is_alice_lost = not any("customer=alice" in baggage for baggage in sent)
-    return know_the_order(remembered) == ["order"] and len(sent) == 2 and is_alice_lost
-
-
-def is_broken_second_provider(shop):
-    jelly = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-    reply = ask(shop.url, "POST", "/order", jelly)
-    assert reply.status == 200 and "Server-Timing" in reply.headers
+def is_broken_second_provider(shop, command):
+    printed = bash(f"{PORT.sub(shop.url.removeprefix('http://'), command.strip())} -i")
     traces = ask(shop.url, "GET", "/traces").body
     shop.stop()
+    assert '"order_id"' in printed and re.search(r'trace;desc="00-\w{32}-\w{16}-0[13]"', printed)
     warnings = "".join(shop.err).count("Overriding of current TracerProvider is not allowed")
-    return warnings == 1 and not shop.out and not traces
+    assert (not shop.out) == (not traces) == bool(warnings) and warnings <= 1
+    return bool(warnings)
+
+
+def function_for(what):
+    return "is_broken_" + re.sub(r"\W+", "_", what.strip("`=").lower())
 
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_deleted_line_does_the_damage_that_readme_says(what, tmp_path):
-    folder, name = copy_shop(tmp_path, HERE), re.sub(r"\W+", "_", what.strip("`=").lower())
-    is_broken = globals()[f"is_broken_{name}"]
+    folder, is_broken = copy_shop(tmp_path, HERE), globals()[function_for(what)]
+    name, changes = BREAKS[what]
     with Process("--fry-seconds", "0", folder=folder) as shop:
-        assert not is_broken(shop)
-    for change_of_row in BREAKS[what]:
+        assert not is_broken(shop, TRIES[name])
+    for change_of_row in changes:
         break_line(folder, *change_of_row)
     with Process("--fry-seconds", "0", folder=folder) as shop:
-        assert is_broken(shop), (shop.out, shop.err)
+        assert is_broken(shop, TRIES[name]), (shop.out, shop.err)
 
 
-def test_the_broken_lines_are_those_that_matter():
-    names = {re.sub(r"\W+", "_", what.strip("`=").lower()) for what in BREAKS}
-    tested = {
-        name.removeprefix("is_broken_") for name in globals() if name.startswith("is_broken_")
-    }
-    assert names == tested
+def test_each_row_of_the_table_has_its_test_and_each_command_has_its_rows():
+    tested = {name for name in globals() if name.startswith("is_broken_")}
+    assert {function_for(what) for what in BREAKS} == tested
+    assert {command for command, _ in BREAKS.values()} == set(TRIES)
+    assert set(TRIES) == {"order", "alice", "capital", "twice"}
+
+
+# ---------------------------------------------------------------- README: what carries the context
+
+# Every program below begins with this, and prints the ids of the spans that are current: first the
+# one on this side.
+HERE_AND_THERE = """
+import asyncio, functools, multiprocessing, os, queue, subprocess, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from opentelemetry import context, propagate, trace
+from opentelemetry.sdk.trace import TracerProvider
+
+trace.set_tracer_provider(TracerProvider())
+tracer = trace.get_tracer("ways")
+if "instrumentation-threading" in sys.argv:
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+    ThreadingInstrumentor().instrument()
+
+
+def look():
+    print(trace.get_current_span().get_span_context().span_id, flush=True)
+"""
+ASYNC = """
+async def work():
+    look()
+
+async def main():
+    LINE
+
+with tracer.start_as_current_span("here"):
+    look()
+    asyncio.run(main())
+"""
+IN_A_THREAD_OF_ASYNCIO = """
+work = look
+
+async def main():
+    loop = asyncio.get_running_loop()
+    LINE
+
+with tracer.start_as_current_span("here"):
+    look()
+    asyncio.run(main())
+"""
+SYNC = """
+work = look
+
+with tracer.start_as_current_span("here"):
+    look()
+    LINE
+"""
+QUEUES = """
+work, jobs = look, queue.SimpleQueue()
+worker = threading.Thread(target=lambda: jobs.get()())
+worker.start()
+with tracer.start_as_current_span("here"):
+    look()
+    LINE
+    worker.join()
+
+async def main():
+    jobs = asyncio.Queue()
+
+    async def read():
+        (await jobs.get())()
+
+    worker = asyncio.create_task(read())
+    with tracer.start_as_current_span("here"):
+        look()
+        LINE
+        await worker
+
+asyncio.run(main())
+"""
+GENERATOR = """
+def rows():
+    LINE
+        yield 1
+
+with tracer.start_as_current_span("here"):
+    look()
+    for row in rows():
+        look()
+"""
+FORK = """
+with tracer.start_as_current_span("here"):
+    look()
+    if LINE == 0:
+        look()
+        os._exit(0)
+    os.wait()
+"""
+SPAWN = """
+def child(carrier):
+    LINE
+    look()
+
+if __name__ == "__main__":
+    carrier = {}
+    with tracer.start_as_current_span("here"):
+        look()
+        propagate.inject(carrier)
+        process = multiprocessing.get_context("spawn").Process(target=child, args=(carrier,))
+        process.start()
+        process.join()
+"""
+SUBPROCESS = """
+if "TRACEPARENT" in os.environ:
+    LINE
+    look()
+else:
+    with tracer.start_as_current_span("here"):
+        look()
+        carrier = {}
+        propagate.inject(carrier)
+        environment = {**os.environ, "TRACEPARENT": carrier["traceparent"]}
+        subprocess.run([sys.executable, *sys.argv], env=environment, check=True)
+"""
+# The rows of README's table, in its order: a program whose LINE is the code that the row shows.
+WAYS = (
+    [ASYNC] * 3
+    + [IN_A_THREAD_OF_ASYNCIO] * 2
+    + [SYNC] * 3
+    + [QUEUES, GENERATOR, FORK, SPAWN, SUBPROCESS]
+)
+GENERATORS_OWN = "no, the generator's is"
+
+
+def current_ids(folder, program, *arguments, options=()):
+    """Return the ids that a program prints, and its log."""
+    printed, log = run_program(folder, HERE_AND_THERE + program, *arguments, options=options)
+    return printed.split(), log
+
+
+def is_still_current(folder, program, line, *arguments):
+    """Return the table's word for `line` as the way to the other side."""
+    printed, log = current_ids(folder, program.replace("LINE", line), *arguments)
+    assert len(printed) >= 2 and "Failed to detach" not in log
+    halves = [printed[:2], printed[2:]] if program is QUEUES else [printed]
+    answers = {there == half[0] for half in halves for there in half[1:]}
+    assert len(answers) == 1, printed
+    if answers == {True}:
+        return "yes"
+    return "no" if printed[1] == "0" else GENERATORS_OWN
+
+
+@pytest.mark.parametrize("row", range(13))
+def test_each_row_of_what_carries_the_context(tmp_path, row):
+    rows = table(section("What carries the context"))
+    assert len(rows) == len(WAYS)
+    way, alone, with_threading, mend = rows[row]
+    program = WAYS[row]
+    line = "pass" if program in (SPAWN, SUBPROCESS) else quoted(way)[-1]
+    assert is_still_current(tmp_path, program, line) == alone
+    assert is_still_current(tmp_path, program, line, "instrumentation-threading") == with_threading
+    assert bool(mend) == (alone != "yes")
+    if mend:
+        assert is_still_current(tmp_path, program, quoted(mend)[0]) == "yes"
+        with_both = is_still_current(
+            tmp_path, program, quoted(mend)[0], "instrumentation-threading"
+        )
+        assert with_both == "yes"
+
+
+WORKER_STARTED_IN_A_SPAN = """
+jobs = queue.SimpleQueue()
+
+def read():
+    while job := jobs.get():
+        job()
+
+with tracer.start_as_current_span("the first request"):
+    look()
+    worker = threading.Thread(target=read)
+    worker.start()
+with tracer.start_as_current_span("a later request"):
+    jobs.put_nowait(look)
+    jobs.put_nowait(None)
+    worker.join()
+"""
+POOL_IN_TWO_SPANS = """
+pool = ThreadPoolExecutor(1)
+with tracer.start_as_current_span("the first request"):
+    look()
+    pool.submit(look).result()
+with tracer.start_as_current_span("a later request"):
+    look()
+    pool.submit(look).result()
+"""
+
+
+def test_a_worker_that_is_started_in_a_span_keeps_it_for_life_with_the_threading_package(tmp_path):
+    first, later = current_ids(tmp_path, WORKER_STARTED_IN_A_SPAN)[0]
+    assert later == "0"
+    first, later = current_ids(tmp_path, WORKER_STARTED_IN_A_SPAN, "instrumentation-threading")[0]
+    assert later == first
+    if sys.version_info >= (3, 14):
+        option = ["-X", "thread_inherit_context=1"]
+        thread = SYNC.replace("LINE", "threading.Thread(target=work).start()")
+        for program in (thread, WORKER_STARTED_IN_A_SPAN):
+            here, there = current_ids(tmp_path, program, options=option)[0]
+            assert there == here
+        first, in_the_pool, later, in_the_pool_later = current_ids(
+            tmp_path, POOL_IN_TWO_SPANS, options=option
+        )[0]
+        assert in_the_pool == in_the_pool_later == first != later
+
+
+def test_failed_to_detach_context_comes_from_a_generator_that_is_closed_elsewhere(tmp_path):
+    [code] = fences(section("What carries the context"), "python")
+    look_after = code.replace(
+        "        break\n", "        break\n    look()\n    await asyncio.sleep(0)\n    look()\n"
+    )
+    assert look_after != code
+    program = look_after + textwrap.dedent("""
+        with tracer.start_as_current_span("here"):
+            look()
+            asyncio.run(first_row())
+        """)
+    (here, *after), log = current_ids(tmp_path, program)
+    assert (
+        log.count("Failed to detach context") == 1 and "was created in a different Context" in log
+    )
+    assert here not in after and "0" not in after and len(set(after)) == 1
+    way, *_, mend = table(section("What carries the context"))[9]
+    (here, *after), log = current_ids(tmp_path, program.replace(quoted(way)[0], quoted(mend)[0]))
+    assert after == [here, here] and not log
+
+
+TOKENS = """
+def attach_and_detach():
+    token = context.attach(context.Context())
+    context.detach(token)
+    return token
+
+
+context.detach(attach_and_detach())
+token = context.attach(context.Context())
+thread = threading.Thread(target=context.detach, args=(token,))
+thread.start()
+thread.join()
+"""
+
+
+def test_a_token_works_once_and_only_where_it_came_from(tmp_path):
+    _, log = current_ids(tmp_path, TOKENS)
+    assert log.count("Failed to detach context") == 2
+    assert "has already been used once" in log and "was created in a different Context" in log
+
+
+# ---------------------------------------------------------------- README: your own http.server
+
+# A program as people write one: not ours, and with nothing in it about tracing but the base class.
+SOMEBODYS_SERVER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CAKES = ["sponge", "marble"]
+
+
+class Handler(TracedRequests, BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def reply(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        print(self.command, trace.get_current_span().get_span_context().trace_id, file=sys.stderr)
+
+    def do_GET(self):
+        if self.path.startswith("/cakes"):
+            self.span.update_name("GET /cakes")
+            self.span.set_attribute("http.route", "/cakes")
+            self.reply(200, CAKES)
+        elif self.path == "/wrong":
+            self.reply(200, CAKES[7])
+        elif self.path == "/sold-out":
+            self.send_error(503)
+        else:
+            self.send_error(404)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_POST(self):
+        cake = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with trace.get_tracer("somebody").start_as_current_span("bake") as span:
+            span.set_attribute("who", str(baggage.get_baggage("customer")))
+            CAKES.append(cake)
+            self.reply(201, CAKES)
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, file=sys.stderr, flush=True)
+server.serve_forever()
+"""
+
+
+def recipes():
+    return fences(section("Your own http.server"), "python")
+
+
+class SomebodysServer:
+    """The server above with README's recipe, in a process of its own.
+
+    `spans` and `log` are there once it is closed.
+    """
+
+    def __init__(self, folder):
+        recipe, provider, *_ = recipes()
+        program = folder / "somebody.py"
+        imports = "from opentelemetry import baggage\n"
+        program.write_text(recipe + imports + provider + SOMEBODYS_SERVER)
+        self.process = subprocess.Popen(
+            [sys.executable, str(program)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.port = int(self.process.stderr.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        out, self.log = self.process.communicate(timeout=DEADLINE)
+        self.spans = sorted(read_json_spans(out), key=lambda span: span["start_time"])
+
+
+def facts(span):
+    """Return what the tests compare of a span's JSON."""
+    attributes = span["attributes"]
+    return (
+        span["name"],
+        attributes.get("url.path"),
+        attributes.get("http.response.status_code"),
+        attributes.get("error.type"),
+        span["status"]["status_code"],
+    )
+
+
+def test_the_recipe_is_at_most_40_lines_of_100_columns():
+    lines = recipes()[0].splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    assert "microdonuts" not in recipes()[0] and "kitchen" not in recipes()[0]
+
+
+def test_the_recipe_traces_a_server_that_somebody_else_wrote(tmp_path):
+    with SomebodysServer(tmp_path) as somebody:
+        kept = http.client.HTTPConnection("127.0.0.1", somebody.port, timeout=DEADLINE)
+
+        def answer(method, path, body=None, headers=None):
+            kept.request(method, path, body, headers or {})
+            response = kept.getresponse()
+            response.read()
+            return response.status
+
+        assert answer("GET", "/cakes?secret=1", headers={"Traceparent": TRACEPARENT}) == 200
+        # The connection is kept, and yet the next request is a trace of its own.
+        assert kept.sock
+        assert answer("GET", "/none") == 404
+        assert answer("GET", "/sold-out") == 503
+        # do_HEAD calls do_GET, and there is one span all the same.
+        assert answer("HEAD", "/cakes") == 200
+        headers = {"Traceparent": TRACEPARENT, "Baggage": "customer=alice"}
+        assert answer("POST", "/cakes", b"cherry", headers) == 201
+        assert kept.sock
+        assert answer("BREW", "/cakes") == 501  # http.server's own refusal has no span
+        kept.close()
+        with pytest.raises(http.client.RemoteDisconnected):
+            answer("GET", "/wrong")
+        url, two = f"http://127.0.0.1:{somebody.port}", [f"traceparent: {TRACEPARENT}"] * 2
+        assert b" 200 OK" in send_raw(url, get("/cakes", "Connection: close", *two))
+        assert b"Bad request syntax" in send_raw(
+            url, get("/cakes") + b"nonsense and more of it\r\n\r\n"
+        )
+    assert [facts(span) for span in somebody.spans] == [
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("GET", "/none", 404, None, "UNSET"),
+        ("GET", "/sold-out", 503, "503", "ERROR"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("POST", "/cakes", 201, None, "UNSET"),
+        ("bake", None, None, None, "UNSET"),
+        ("GET", "/wrong", None, "IndexError", "ERROR"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+        ("GET /cakes", "/cakes", 200, None, "UNSET"),
+    ]
+    first, second, _, head, baked, bake, wrong, twice, _ = somebody.spans
+    assert {first["kind"], baked["kind"]} == {"SpanKind.SERVER"} and bake[
+        "kind"
+    ] == "SpanKind.INTERNAL"
+    assert first["context"]["trace_id"] == baked["context"]["trace_id"] == f"0x{TRACE_ID}"
+    assert first["parent_id"] == baked["parent_id"] == f"0x{PARENT_ID}"
+    assert bake["parent_id"] == baked["context"]["span_id"] and bake["attributes"]["who"] == "alice"
+    roots = [second, head, wrong, twice]
+    assert all(span["parent_id"] is None for span in roots)
+    # The first request and the POST have one trace, with "bake" in it.
+    assert len({span["context"]["trace_id"] for span in somebody.spans}) == 7
+    for span, method in ((first, "GET"), (head, "HEAD")):
+        assert span["attributes"]["http.request.method"] == method
+        assert span["attributes"]["url.scheme"] == "http"
+    assert "secret" not in json.dumps(somebody.spans)
+    assert [event["name"] for event in wrong["events"]] == ["exception"]
+    # Nothing is current between two requests.
+    assert "BREW 0\n" in somebody.log and "GET 0\n" not in somebody.log
+    assert "Failed to detach" not in somebody.log and "ended span" not in somebody.log
+
+
+# The program in which the recipes for a message queue run.
+BROKER = """
+import json, os, subprocess, sys
+from opentelemetry import baggage, context, propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+broker, baked = [], []
+
+
+def bake(body):
+    baked.append((body, baggage.get_baggage("customer")))
+
+
+token = context.attach(baggage.set_baggage("customer", "alice"))
+for _ in range(3):
+{send}
+context.detach(token)
+broker = json.loads(json.dumps(broker))  # nothing but text is left of a message
+{receive}
+batch = [json.loads(message) for message in broker]
+{receive_batch}
+assert baked[0] == ("one cake", "alice") and baked[1] == (batch, None) and len(baked) == 2
+assert not trace.get_current_span().get_span_context().is_valid and not baggage.get_all()
+"""
+
+
+def test_the_recipe_for_a_message_queue(tmp_path):
+    _, provider, send, receive, receive_batch, *_ = recipes()
+    program = BROKER.format(
+        provider=provider,
+        send=textwrap.indent(send, "    "),
+        receive=receive,
+        receive_batch=receive_batch,
+    )
+    one, two, three, received, batch = program_spans(tmp_path, program)
+    assert [span["kind"] for span in (one, received, batch)] == [
+        "SpanKind.PRODUCER",
+        "SpanKind.CONSUMER",
+        "SpanKind.CONSUMER",
+    ]
+    assert (received["parent_id"], received["links"]) == (one["context"]["span_id"], [])
+    assert received["context"]["trace_id"] == one["context"]["trace_id"]
+    assert batch["parent_id"] is None
+    linked = [link["context"]["span_id"] for link in batch["links"]]
+    assert linked == [two["context"]["span_id"], three["context"]["span_id"]]
+
+
+def test_the_recipe_for_a_child_process(tmp_path):
+    _, provider, *_, run_the_child, read_the_environment = recipes()
+    begin = f"""
+import os, subprocess, sys
+from opentelemetry import context, propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+"""
+    child = f"""{begin}
+assert "TRACEPARENT" in os.environ
+{read_the_environment}
+tracer.start_span("child").end()
+"""
+    parent = f"""{begin}
+with tracer.start_as_current_span("parent"):
+{textwrap.indent(run_the_child, "    ")}
+"""
+    (tmp_path / "child.py").write_text(child)
+    child_span, span = program_spans(tmp_path, parent)
+    assert [child_span["name"], span["name"]] == ["child", "parent"]
+    assert child_span["parent_id"] == span["context"]["span_id"]
+    assert child_span["context"]["trace_id"] == span["context"]["trace_id"]
+    # The same line as in the table of "What carries the context".
+    assert read_the_environment.strip() in section("What carries the context")
+
+
+# ---------------------------------------------------------------- README: a program that nobody here wrote
+
+
+class FlaskKitchen:
+    """The kitchen in Flask of README, in a process of its own on a free port."""
+
+    def __init__(self, folder, **env):
+        [code] = fences(section("One trace with a program that nobody here wrote"), "python")
+        assert code.count("\n") <= 30 and code.count("port=8083") == 1
+        (folder / "flask_kitchen.py").write_text(code.replace("port=8083", "port=0"))
+        self.process = subprocess.Popen(
+            [sys.executable, "flask_kitchen.py"],
+            cwd=folder,
+            env=environment(**env),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.url = None
+        while not self.url:
+            line = self.process.stderr.readline()
+            assert line, "Flask has ended"
+            self.url = (re.findall(r"Running on (http://\S+)", line) or [None])[0]
+        self.lines = []
+        self.reader = threading.Thread(target=self.lines.extend, args=(self.process.stdout,))
+        self.reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(DEADLINE)
+        self.reader.join(DEADLINE)
+        self.process.stderr.close()
+
+    def words(self):
+        """Return the order ids that it has printed, by threads that mix up their lines."""
+        return re.findall(r"The baggage says order (None|[0-9a-f-]{36})", "".join(self.lines))
+
+    def spans(self):
+        """Return the spans of its endpoints, in the order in which they started."""
+        found = read_json_spans(
+            "\n".join(re.findall(r'(?ms)\{\n    "name".*?^\}', "".join(self.lines)))
+        )
+        endpoints = [span for span in found if "/kitchen/" in span["name"]]  # not /traces, a 404
+        return sorted(endpoints, key=lambda span: span["start_time"])
+
+
+@pytest.mark.parametrize(
+    ("propagators", "is_baggage_sent"), [("", True), ("b3", False), ("b3,baggage", True)]
+)
+def test_a_kitchen_in_flask_continues_our_trace(tmp_path, propagators, is_baggage_sent):
+    env = {"OTEL_PROPAGATORS": propagators} if propagators else {}
+    assert not propagators or f"OTEL_PROPAGATORS={propagators}" in quoted(
+        FENCE.sub("", section("One trace with a program that nobody here wrote"))
+    )
+    with FlaskKitchen(tmp_path, **env) as kitchen_in_flask:
+        with Process(
+            "--kitchen", kitchen_in_flask.url, OTEL_TRACES_EXPORTER="console", **env
+        ) as shop:
+            reply = ask(shop.url, "POST", "/order", SAMPLE)
+            read_out = ask(
+                shop.url, "GET", "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+            ).body
+            status = ask(shop.url, "POST", "/status", {"order_id": reply.body["order_id"]})
+            theirs = until(
+                lambda: len(found := kitchen_in_flask.spans()) == 4 and found, "four spans"
+            )
+    assert (
+        (reply.status, reply.body["state"])
+        == (status.status, status.body["state"])
+        == (200, "ready")
+    )
+    ours = shop.json_spans()
+    assert [span["name"] for span in theirs] == [
+        "POST /kitchen/add_donuts",
+        "POST /kitchen/add_donuts",
+        "GET /kitchen/get_donuts",
+        "GET /kitchen/get_donuts",
+    ]
+    assert {span["kind"] for span in theirs} == {"SpanKind.SERVER"}
+    clients = [span for span in ours if span["kind"] == "SpanKind.CLIENT"]
+    clients.sort(key=lambda span: span["start_time"])
+    assert [span["parent_id"] for span in theirs] == [
+        span["context"]["span_id"] for span in clients
+    ]
+    assert [span["context"]["trace_id"] for span in theirs] == [
+        span["context"]["trace_id"] for span in clients
+    ]
+    header = "b3" if "b3" in propagators else "traceparent"
+    assert all(f"http.request.header.{header}" in span["attributes"] for span in clients)
+    assert kitchen_in_flask.words() == [reply.body["order_id"] if is_baggage_sent else "None"] * 2
+    # The page draws the shop's half, and says that the other one is missing.
+    assert len(read_out["spans"]) == 5 and "does not show its spans" in read_out["missing"]
 
 
 # ---------------------------------------------------------------- README: elsewhere, and settings
@@ -1308,6 +2829,15 @@ def test_two_processes_give_one_trace():
         span["resource"]["attributes"]["service.name"] for span in read_out["spans"]
     )
     assert services == {"microdonuts": 5, "kitchen": 5} and read_out["missing"] is None
+
+
+def test_a_kitchen_that_is_the_shop_by_another_name_shows_each_span_once():
+    port = free_port()
+    itself = f"http://localhost:{port}"
+    with Process("--fry-seconds", "0", "--port", port, "--kitchen", itself) as shop:
+        reply = ask(shop.url, "POST", "/order", SAMPLE)
+        found = shown_spans(shop, reply, 10)
+    assert len({span["context"]["span_id"] for span in found}) == 10
 
 
 def spans_of_an_order(*arguments, **env):
@@ -1351,9 +2881,11 @@ def test_the_service_name_is_ours_only_where_neither_variable_gives_one(env, nam
 )
 def test_a_shop_that_exports_nothing_serves_as_always(env):
     with Process("--fry-seconds", "0", **env) as shop:
-        reply = ask(shop.url, "POST", "/order", SAMPLE)
-        assert reply.status == 200
-        assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
+        for headers in ([], [("traceparent", TRACEPARENT)]):
+            reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
+            assert reply.status == 200
+            # Without the SDK there is no span of the shop, so the caller's is not passed off as one.
+            assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
         assert shop.stop() == 0
     assert shop.out == [] and len(shop.err) == 1
 
@@ -1543,16 +3075,37 @@ def post(path, body, *headers, host="localhost"):
 
 def get(path, *headers, method="GET", host="localhost"):
     """Return the bytes of a request without a body."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    return raw_request(f"{method} {path} HTTP/1.1", f"Host: {host}", *headers)
 
 
-# Header lines that are refused on every path, whatever the method is.
+def raw_request(line, *headers):
+    """Return the bytes of a request line and header lines; PORT is for the port to be put in."""
+    return "\r\n".join([line, *(headers or ["Host: 127.0.0.1:PORT"]), "", ""]).encode("latin-1")
+
+
+# A method and a path of each kind of route. What is refused before the path is looked at is refused
+# on all of them.
+ROUTE_KINDS = (
+    ("POST", "/order"),
+    ("GET", "/kitchen/get_donuts"),
+    ("GET", "/"),
+    ("GET", "/static/style.css"),
+    ("GET", "/traces"),
+    ("GET", "/nowhere"),
+)
+# Header lines that are refused.
 # fmt: off
 BAD_LINES = [
     "A : b", "no colon", "A: b\r\n folded", "\tA: b", "A: b\0", "A: b\x0b", "A: b\x1f", "A: b\x7f", "From y", ": y", "a(b): y", "\xe9: y", "A",
     *(f"Content-Length: {value}" for value in ("-1", "+1", "\xb2", "1, 1", "1,1", "", "0x1", "1 1", "1_0")), "Content-Length: 0\r\nContent-Length: 0",
 ]
+# Request lines that are refused.
+BAD_STARTS = [
+    "METHOD PATH", "METHOD PATH HTTP/1.1 x", "METHOD  PATH HTTP/1.1", "METHOD PATH  HTTP/1.1", " METHOD PATH HTTP/1.1", "METHOD PATH http/1.1",
+    "METHOD PATH HTTP/1.10", "METHOD PATH HTTP/0.9", "METHOD PATH HTTP/1", "METHOD PATH HTTP/1.x", "METHOD PATH HTTP/1.1 ", "METHOD PATH\x7f HTTP/1.1",
+    "METHOD PATH\x0b HTTP/1.1", "METHOD PATH\0 HTTP/1.1", "METHOD\tPATH HTTP/1.1", "METHOD PATH\tHTTP/1.1", "M\xc9THOD PATH HTTP/1.1", "METHOD PATH\r HTTP/1.1",
+]
+BAD_HOSTS = [(), ("localhost", "localhost"), ("a b",), ("a/b",), ("",), ("a:b",), ("a:65536",), ("a@localhost",)]
 # The bytes that are sent; the status and the sentence of the answer. Each row is sent to the shop,
 # and to the shop without tracing.
 REFUSALS = {
@@ -1590,18 +3143,17 @@ REFUSALS = {
     **{f"Content-Length: {value[:9]}": (get("/order", f"Content-Length: {value}", method="POST"), status, sentence)
        for value, status, sentence in (("65537", 413, TOO_LONG), ("9" * 5000, 413, TOO_LONG), ("7", 400, CUT))},
     "10 MB": (post("/order", b"x" * 10_000_000), 413, TOO_LONG),
-    **{f"host {lines}": ("\r\n".join(["GET /kitchen/get_donuts HTTP/1.1", *lines, "", ""]).encode(), 400, NO_HOST) for lines in (
-        (), ("Host: localhost", "Host: localhost"), ("Host: a b",), ("Host: a/b",), ("Host:",), ("Host: a:b",), ("Host: a:65536",), ("Host: a@localhost",))},
+    **{f"hosts {hosts} {method} {path}": (raw_request(f"{method} {path} HTTP/1.1", *(f"Host: {host}" for host in hosts), "A: b"), 400, NO_HOST)
+       for hosts in BAD_HOSTS for method, path in ROUTE_KINDS},
     "target's host": (get("http://localhost:x/order"), 400, NO_HOST),
-    **{f"bad line {line!r} {method} {path}": (get(path, line, method=method), 400, NO_HTTP) for line in BAD_LINES for method, path in (
-        ("POST", "/order"), ("GET", "/kitchen/get_donuts"), ("GET", "/static/style.css"), ("GET", "/traces"), ("GET", "/nowhere"))},
-    **{f"no HTTP {line}": (line + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP) for line in (
-        b"GET /", b"hello", b"GET / HTTP/1.1 x", b"GET  / HTTP/1.1", b" GET / HTTP/1.1", b"G\xc3T / HTTP/1.1", b"GET / http/1.1", b"GET / HTTP/1.10",
-        b"GET / HTTP/0.9", b"GET / HTTP/1", b"GET / HTTP/1.1 ", b"GET /\x7f HTTP/1.1", b"GET /\x0b HTTP/1.1", b"GET\t/ HTTP/1.1", b"\x16\x03\x01")},
-    "HTTP/2": (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, NO_VERSION),
+    **{f"bad line {line!r} {method} {path}": (get(path, line, method=method), 400, NO_HTTP) for line in BAD_LINES for method, path in ROUTE_KINDS},
+    **{f"bad start {start!r} {method} {path}": (start.replace("METHOD", method).replace("PATH", path).encode("latin-1") + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP)
+       for start in BAD_STARTS for method, path in ROUTE_KINDS},
+    **{f"no HTTP {line}": (line + b"\r\nHost: localhost\r\n\r\n", 400, NO_HTTP) for line in (b"hello", b"\x16\x03\x01")},
+    **{f"HTTP/2 {method} {path}": (f"{method} {path} HTTP/2.0\r\nHost: localhost\r\n\r\n".encode(), 505, NO_VERSION) for method, path in ROUTE_KINDS},
     **{f"method {method}": (get("/order", method=method), 501, NO_METHOD) for method in ("BREW", "get", "Post")},
     "long address": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, LONG_LINE),
-    **{f"long head: {path}": (get(path, *lines), 431, LONG_HEAD) for path in ("/", "/kitchen/get_donuts", "/nowhere") for lines in (
+    **{f"long head: {path}": (get(path, *lines, method=method), 431, LONG_HEAD) for method, path in ROUTE_KINDS for lines in (
         ["A: " + "a" * 70_000], ["A: " + "a" * 32_768], ["A: " + "a" * 16_384] * 2, ["A: a"] * 20_000)},
     **{f"file {path}": (get(path), 404, NO_FILE) for path in (
         "/static/..", "/static/..%2fkitchen.py", "/static/x%00.css", "/static/.", "/static/KITCHEN.PY", "/source/", "/source/test_microdonuts.py",
@@ -1641,7 +3193,7 @@ def test_each_refusal_has_the_server_span_of_its_answer(shop, spans):
     for row, (data, status, sentence) in REFUSALS.items():
         spans.clear()
         reply = parse(send_raw(shop.url, data))
-        is_of_page = re.match(rb"\S+ /(static/\S*|source/\S*)? ", data)
+        is_of_page = re.match(rb"\S+ /((static|source|traces)\S*)? ", data)
         is_traced = sentence not in UNREADABLE and not is_of_page
         assert ("Server-Timing" in reply.headers) == is_traced, row
         server = [span for span in spans.all() if span.parent is None]
@@ -1681,6 +3233,33 @@ def test_a_body_is_json_whatever_its_type_says_and_whoever_is_at_home_may_order(
     assert b"HTTP/1.1 200 OK\r\n" in got
 
 
+EXPECTING = "Expect: 100-continue"
+ORDER = json.dumps(SAMPLE).encode()
+# Requests whose body is not wanted, or that have none; and the status of their answer.
+# fmt: off
+UNWANTED = [
+    (post("/order", b"x" * 70_000, EXPECTING), 413),
+    (post("/nowhere", ORDER, EXPECTING), 404),
+    (post("/kitchen/get_donuts", ORDER, EXPECTING), 405),
+    (post("/", ORDER, EXPECTING), 405),
+    (post("/order", ORDER, EXPECTING, "Origin: http://donuts.example"), 403),
+    (post("/order", ORDER, EXPECTING, host="donuts.example"), 421),
+    (post("/order", ORDER, EXPECTING, "Host: localhost"), 400),
+    (post("/order", ORDER, EXPECTING, "Content-Length: 1"), 400),
+    (get("/order", EXPECTING, "Transfer-Encoding: chunked", method="POST"), 411),
+    (get("/kitchen/get_donuts", EXPECTING), 200),
+    (get("/kitchen/get_donuts", EXPECTING, "Content-Length: 3") + b"abc", 200),
+    (post("/order", ORDER, EXPECTING).replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
+    (post("/order", ORDER, "Expect: 200-ok"), 200),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("data", "status"), UNWANTED)
+def test_100_continue_is_sent_only_for_a_body_that_is_wanted(shop, data, status):
+    assert parse(send_raw(shop.url, data)).status == status
+
+
 def test_head_is_get_without_the_body(shop):
     for path in ("/", "/kitchen/get_donuts", "/static/style.css"):
         head, whole = ask(shop.url, "HEAD", path), ask(shop.url, "GET", path)
@@ -1690,11 +3269,28 @@ def test_head_is_get_without_the_body(shop):
 
 
 def test_a_malformed_head_request_is_refused_without_a_body(shop):
-    for line in ("Content-Length: 1, 1", "no colon"):
-        head, _, body = send_raw(shop.url, get("/order", line, method="HEAD")).partition(
-            b"\r\n\r\n"
-        )
-        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n") and body == b""
+    for line in BAD_LINES:
+        for _, path in ROUTE_KINDS:
+            head, _, body = send_raw(shop.url, get(path, line, method="HEAD")).partition(
+                b"\r\n\r\n"
+            )
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n") and body == b"", (line, path)
+
+
+def test_a_host_of_somebody_else_is_421_on_every_kind_of_route(shop, untraced):
+    for method, path in ROUTE_KINDS:
+        request = get(path, "Content-Length: 0", method=method, host="donuts.example")
+        for url in (shop.url, untraced.url):
+            reply = parse(send_raw(url, request))
+            assert reply.status == 421, (path, url)
+            assert reply.body["error"] == f"This is not the server that you named: use {url}/."
+
+
+def test_the_help_says_which_hosts_are_taken():
+    shop = Process("--help")
+    assert shop.wait() == 0 and "0.0.0.0 or a name, every Host is taken" in " ".join(
+        "".join(shop.out).split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -1722,6 +3318,8 @@ def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
 CLOSED_AFTER = [
     get("/kitchen/get_donuts").replace(b"1.1", b"1.0"),
     get("/kitchen/get_donuts", "Connection: close"),
+    get("/kitchen/get_donuts", "Connection: te, close"),
+    get("/kitchen/get_donuts", "Connection: te", "Connection: keep-alive,\tCLOSE , x"),
     get("/kitchen/get_donuts", "Content-Length: 4") + b"GET ",
     get("/nowhere", "Content-Length: 4") + b"GET ",
     post("/order", b"{}", host="donuts.example"),
@@ -1749,20 +3347,23 @@ def test_a_body_that_stalls_gets_408_and_a_head_that_does_is_dropped(shop, spans
 def test_a_client_that_hangs_up_before_the_answer_is_an_error_and_one_line_on_stderr(
     provider, spans, capfd
 ):
-    slow = threading.Event()
-    with FakeKitchen(lambda path: slow.wait(DEADLINE) and FakeKitchen.cook(path)) as fake:
+    is_reached, may_go_on = threading.Event(), threading.Event()
+
+    def script(path):
+        is_reached.set()
+        return may_go_on.wait(DEADLINE) and FakeKitchen.cook(path)
+
+    with FakeKitchen(script) as fake:
         shop = start(fake.url)
-        with socket.create_connection(("127.0.0.1", shop.server_port)) as client:
-            client.sendall(post("/order", json.dumps(SAMPLE).encode()))
-            until(lambda: fake.requests)
-            # With this option, close resets the connection.
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        slow.set()
-        server = spans.all()[0]
+        hang_up(shop.server_port, post("/status", b'{"order_id": "x"}'), is_reached, may_go_on)
+        server, *others = spans.all()
         shop.close()
-    assert (server.name, server.status.status_code.name) == ("POST /order", "ERROR")
+    assert (server.name, server.status.status_code.name) == ("POST /status", "ERROR")
     assert server.attributes["error.type"] in ("ConnectionResetError", "BrokenPipeError")
     assert server.attributes["http.response.status_code"] == 200
+    assert [span.name for span in others] == ["status", "GET"]
+    for span in others:
+        assert span.status.status_code.name == "UNSET" and "error.type" not in span.attributes
     [line] = capfd.readouterr().err.splitlines()
     pattern = r"127.0.0.1 - - \[.*\] hung up before its answer \((\w+)\)"
     assert re.fullmatch(pattern, line)[1] == server.attributes["error.type"]
@@ -1820,6 +3421,8 @@ KITCHEN_FAULTS = {
     "cut shorter": (CLOSING + b"Content-Length: %d\r\n\r\n{}" % 10**30, 502, "IncompleteRead", "http.client.IncompleteRead", True),
     "cut chunk": (CLOSING + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}", 502, "IncompleteRead", "http.client.IncompleteRead", True),
     "not HTTP": (b"220 ftp\r\nConnection: close\r\n", 502, "BadStatusLine", "http.client.BadStatusLine", True),
+    "two lengths": (kitchen_answer({}, "200 OK", "Content-Length: 3"), 502, "HTTPException", "http.client.HTTPException", True),
+    "the same length twice": (kitchen_answer({}, "200 OK", "Content-Length: 2"), 502, "HTTPException", "http.client.HTTPException", True),
     "too much": (kitchen_answer(b" " * 2_000_000), 502, "did not answer (", "*", True),
     "too many headers": (CLOSING + b"A: b\r\n" * 10_000 + b"\r\n", 502, "HTTPException", "http.client.HTTPException", True),
 }
@@ -1891,28 +3494,75 @@ DRIPS = {
 # fmt: on
 
 
-@pytest.mark.parametrize("begin, drop", DRIPS.values(), ids=DRIPS)
-def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
-    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
-    shop = None
+@contextlib.contextmanager
+def pouring_kitchen(begin, drop, seconds):
+    """Start a kitchen that answers one request with one drop after the other, for ever.
 
-    def drip():
-        connection = listener.accept()[0]
-        connection.sendall(begin)
-        with pytest.raises(OSError):
+    Yield its URL and a list of the lengths that it has sent.
+    """
+
+    def pour():
+        with listener.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(begin)
             while True:
                 connection.sendall(drop)
-                time.sleep(0.02)
-        connection.close()
+                sent.append(len(drop))
+                time.sleep(seconds)
 
+    sent = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=drip)
+        thread = threading.Thread(target=pour)
         thread.start()
-        shop = start(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
+        thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("begin", "drop"), DRIPS.values(), ids=DRIPS)
+def test_a_kitchen_that_drips_is_given_up_in_time(provider, monkeypatch, begin, drop):
+    monkeypatch.setattr(microdonuts, "KITCHEN_SECONDS", 0.3)
+    with pouring_kitchen(begin, drop, seconds=0.02) as (url, _):
+        shop = start(url)
         reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
         shop.close()
-        thread.join(DEADLINE)
-    assert reply.status == 504 and "took too long" in reply.body["error"] and not thread.is_alive()
+    assert reply.status == 504 and "took too long" in reply.body["error"]
+
+
+# fmt: off
+FLOODS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b" " * 65_536),
+    "body until it closes": (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65_536 + b"\r\n"),
+    "status line": (b"HTTP/1.1 200 ", b"O" * 65_536),
+    "header": (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 65_536),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n" * 10_000),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000),
+    "103 Early Hints": (b"", (b"HTTP/1.1 103 Early Hints\r\n" + b"X: x\r\n" * 50 + b"\r\n") * 100),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("begin", "drop"), FLOODS.values(), ids=FLOODS)
+def test_a_kitchen_that_floods_is_given_up_after_a_megabyte(provider, spans, begin, drop):
+    with pouring_kitchen(begin, drop, seconds=0) as (url, sent):
+        shop = start(url)
+        reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
+        shop.close()
+    assert reply.status == 502 and "did not answer (" in reply.body["error"]
+    [client] = named(spans.all(), "GET")
+    assert [event.name for event in client.events] == ["exception"]
+    assert sum(sent) < 30_000_000  # a megabyte, and what the buffers in between have taken
+
+
+def test_interim_answers_of_a_kitchen_are_skipped(provider, spans):
+    hints = b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 2
+    with FakeKitchen(lambda path: hints + FakeKitchen.cook(path)) as fake:
+        shop = start(fake.url)
+        assert ask(shop.url, "POST", "/order", SAMPLE).status == 200
+        shop.close()
+    clients = [span for span in spans.all() if span.kind.name == "CLIENT"]
+    assert [span.attributes["http.response.status_code"] for span in clients] == [200] * 3
+    assert len({span.attributes["network.peer.port"] for span in clients}) == 1
 
 
 # ---------------------------------------------------------------- traps, and the house
@@ -1962,10 +3612,10 @@ def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(prov
         shop = start(fake.url)
         for _ in range(2):
             assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        kept = shop.client.connection.connection
+        kept = shop.client.handler.connection
         kept.sock.shutdown(socket.SHUT_RDWR)  # as if the kitchen had started anew
         assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        assert len(fake.requests) == 3 and shop.client.connection.connection is not kept
+        assert len(fake.requests) == 3 and shop.client.handler.connection is not kept
         shop.close()
 
 
@@ -2298,10 +3948,6 @@ def flask_server(provider):
     return werkzeug.serving.make_server("127.0.0.1", 0, app, request_handler=quiet)
 
 
-def raw_request(line, *headers):
-    return "\r\n".join([line, *(headers or ["Host: 127.0.0.1:PORT"]), "", ""]).encode()
-
-
 GET_DONUTS = "GET /kitchen/get_donuts HTTP/1.1"
 # fmt: off
 SERVER_REQUESTS = {
@@ -2453,9 +4099,7 @@ LESS_EXACT = [
 
 @pytest.mark.parametrize(("flags", "more", "theirs", "ours"), LESS_EXACT)
 def test_the_apis_own_propagator_is_less_exact(flags, more, theirs, ours):
-    headers = http.client.HTTPMessage()
-    for name, value in [("traceparent", TRACEPARENT[:-2] + flags), more]:
-        headers[name] = value
+    headers = as_message([("traceparent", TRACEPARENT[:-2] + flags), more])
     for propagator, expected in [
         (TraceContextTextMapPropagator(), theirs),
         (kitchen.W3CTraceContext(), ours),
@@ -2480,10 +4124,7 @@ def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
     wrapper.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(wrapper))
     with Process("--fry-seconds", "0", folder=HERE / "no-tracing") as shop:
-        assert (
-            ask(shop.url, "POST", "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}).status
-            == 200
-        )
+        assert ask(shop.url, "POST", "/order", JELLY).status == 200
         shop.stop()
     found = [
         Seen(
@@ -2497,6 +4138,174 @@ def test_auto_instrumentation_gives_client_spans_alone(tmp_path, monkeypatch):
     assert outline(found) == outline(drawn_spans(shown.partition("\n")[2])) and shown.startswith(
         "2 traces, 2 spans\n"
     )
+
+
+EXCLUDED = """
+import json, sys, threading, urllib.request, wsgiref.util
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+import flask
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.urllib import URLLibInstrumentor
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+def count():
+    number = len(exporter.get_finished_spans())
+    exporter.clear()
+    return number
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b""]
+
+environ = {"PATH_INFO": "/health"}
+wsgiref.util.setup_testing_defaults(environ)
+list(OpenTelemetryMiddleware(app, tracer_provider=provider)(environ, lambda *_: None))
+wsgi = count()
+site = flask.Flask("site")
+site.add_url_rule("/health", "health", lambda: "")
+FlaskInstrumentor().instrument_app(site, tracer_provider=provider)
+site.test_client().get("/health")
+with_flask = count()
+URLLibInstrumentor().instrument(tracer_provider=provider)
+try:
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://127.0.0.1:1/health")
+except OSError:
+    pass
+print(json.dumps({"wsgi": wsgi, "flask": with_flask, "urllib": count()}))
+"""
+
+
+# The variable that excludes the path, and how many spans each package then makes.
+# fmt: off
+EXCLUDED_BY = [
+    ("NONE", {"wsgi": 1, "flask": 1, "urllib": 1}),
+    ("OTEL_PYTHON_EXCLUDED_URLS", {"wsgi": 1, "flask": 0, "urllib": 0}),
+    ("OTEL_PYTHON_FLASK_EXCLUDED_URLS", {"wsgi": 1, "flask": 0, "urllib": 1}),
+    ("OTEL_PYTHON_WSGI_EXCLUDED_URLS", {"wsgi": 1, "flask": 1, "urllib": 1}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("variable", "expected"), EXCLUDED_BY)
+def test_wsgi_reads_no_excluded_urls_but_flask_and_urllib_do(tmp_path, variable, expected):
+    printed, _ = run_program(tmp_path, EXCLUDED, **{variable: "health"})
+    assert json.loads(printed) == expected
+
+
+def test_the_threading_package_carries_a_context_into_threads_timers_and_pools_but_no_queue():
+    seen, work, done = {}, queue.SimpleQueue(), threading.Event()
+
+    def note(name):
+        seen[name] = baggage.get_baggage("order")
+
+    def fry_all():  # started at boot, as the fryer is
+        work.get()
+        note("queue")
+        done.set()
+
+    ThreadingInstrumentor().instrument()
+    try:
+        fryer = threading.Thread(target=fry_all)
+        fryer.start()
+        token = context.attach(baggage.set_baggage("order", "x"))
+        try:
+            thread, timer = (
+                threading.Thread(target=note, args=("thread",)),
+                threading.Timer(0, note, ("timer",)),
+            )
+            for each in (thread, timer):
+                each.start()
+                each.join(DEADLINE)
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                pool.submit(note, "pool").result(DEADLINE)
+            work.put("donut")
+            assert done.wait(DEADLINE)
+        finally:
+            context.detach(token)
+        fryer.join(DEADLINE)
+        wrapped = {
+            each: hasattr(each.submit, "__wrapped__")
+            for each in (
+                concurrent.futures.ThreadPoolExecutor,
+                concurrent.futures.ProcessPoolExecutor,
+            )
+        }
+    finally:
+        ThreadingInstrumentor().uninstrument()
+    assert seen == {"thread": "x", "timer": "x", "pool": "x", "queue": None}
+    assert list(wrapped.values()) == [True, False]
+
+
+def test_the_sdk_looks_up_exporters_and_the_distro_only_sets_defaults():
+    [distro] = metadata.entry_points(group="opentelemetry_distro")
+    [configurator] = metadata.entry_points(group="opentelemetry_configurator")
+    assert {distro.dist.name, configurator.dist.name} == {"opentelemetry-distro"}
+    [console] = metadata.entry_points(group="opentelemetry_traces_exporter", name="console")
+    assert console.dist.name == "opentelemetry-sdk"
+    own = configurator.load()
+    assert "_configure" not in vars(own) and own.__mro__[1].__module__.startswith(
+        "opentelemetry.sdk."
+    )
+    source = inspect.getsource(distro.load())
+    assert source.count("os.environ.setdefault(") == 4 and "entry_points" not in source
+    assert "OTEL_TRACES_EXPORTER" in inspect.getsource(sys.modules[own.__mro__[1].__module__])
+
+
+def test_only_urllib_uses_start_as_current_span_and_none_of_them_says_where_in_the_code():
+    sources = {
+        name: inspect.getsource(importlib.import_module(f"opentelemetry.instrumentation.{name}"))
+        for name in ("wsgi", "flask", "urllib", "threading")
+    }
+    assert [name for name, source in sources.items() if ".start_as_current_span(" in source] == [
+        "urllib"
+    ]
+    assert [name for name, source in sources.items() if "trace.use_span(" in source] == [
+        "wsgi",
+        "flask",
+    ]
+    assert not any(
+        re.search(r"code\.|CODE_(FUNCTION|FILE|LINE)", source) for source in sources.values()
+    )
+
+
+@pytest.mark.parametrize("package", ["wsgi", "flask"])
+def test_the_official_server_packages_do_not_notice_that_the_caller_hung_up(package, capfd):
+    is_reached, may_go_on, is_sent = threading.Event(), threading.Event(), threading.Event()
+    provider, exporter = official_provider()
+    large = b"x" * 1_000_000  # one send does not take so much
+
+    def answer():
+        is_reached.set()
+        assert may_go_on.wait(DEADLINE)
+        yield large
+        is_sent.set()
+
+    if package == "wsgi":
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", str(len(large)))])
+            return answer()
+
+        app = OpenTelemetryMiddleware(app, tracer_provider=provider)
+        server = wsgiref.simple_server.make_server("127.0.0.1", 0, app)
+    else:
+        app = flask.Flask("hang_up", static_folder=None)
+        FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
+        app.add_url_rule("/kitchen/get_donuts", "get_donuts", answer)
+        server = werkzeug.serving.make_server("127.0.0.1", 0, app)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    hang_up(server.server_port, raw_request(GET_DONUTS, "Host: localhost"), is_reached, may_go_on)
+    [span] = until(exporter.get_finished_spans, "their span")
+    server.shutdown()
+    server.server_close()
+    assert not is_sent.is_set()
+    assert span.status.status_code.name == "UNSET" and "error.type" not in span.attributes
+    assert not span.events and span.attributes["http.response.status_code"] == 200
 
 
 # ---------------------------------------------------------------- README: its contents and its map
@@ -3090,8 +4899,7 @@ def test_under_load_nothing_is_lost_and_all_comes_back_to_where_it_began(count, 
     ids=["short", "soak"],
 )
 def test_a_kitchen_that_is_killed_and_comes_back_costs_only_the_orders_it_had(count, connections):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = free_port()
     first = Process("--fry-seconds", "0", "--port", port)
     with Process("--kitchen", first.url) as shop:
         replies = []
@@ -4335,11 +6143,27 @@ def parse(got):
     head, _, body = got.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 "), got[:200]
     status_line, *lines = head.decode("latin-1").split("\r\n")
-    message = http.client.HTTPMessage()
-    for line in lines:
-        message[line.partition(": ")[0]] = line.partition(": ")[2]
+    message = as_message([line.split(": ", 1) if ": " in line else (line, "") for line in lines])
     assert len(body) == int(message["Content-Length"])
     return Reply(int(status_line.split(" ")[1]), message, json.loads(body))
+
+
+def as_message(headers):
+    """Return headers as http.server has them, from a dict or from (name, value) pairs."""
+    message = http.client.HTTPMessage()
+    for name, value in headers.items() if isinstance(headers, dict) else headers:
+        message[name] = value
+    return message
+
+
+def hang_up(port, request, is_reached, may_go_on):
+    """Send a request, and reset the connection when it has been reached and before its answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
+        connection.sendall(request)
+        assert is_reached.wait(DEADLINE)
+        # With this option, close resets the connection.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    may_go_on.set()
 
 
 class Spans(SpanProcessor):
@@ -4444,14 +6268,60 @@ def shop(provider):
     server.close()
 
 
+def environment(**env):
+    """Return the environment of this process, in which OpenTelemetry is told this and no more."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | env
+
+
+def run_program(folder, program, *arguments, options=(), **env):
+    """Run a program in an interpreter of its own. Return what it has printed, and its log."""
+    path = folder / "program.py"
+    path.write_text(program)
+    done = subprocess.run(
+        [sys.executable, *options, str(path), *arguments],
+        cwd=folder,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def read_json_spans(text):
+    """Return the spans that a ConsoleSpanExporter has printed."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        span, end = decoder.raw_decode(text)
+        found.append(span)
+        text = text[end:]
+    return found
+
+
+def program_spans(folder, program):
+    """Return the spans that a program prints, which must log nothing."""
+    printed, log = run_program(folder, program)
+    assert not log, log
+    return read_json_spans(printed)
+
+
+def shown_spans(shop, reply, count):
+    """Return the spans of a trace as the page gets them, once there are so many."""
+    path = "/traces/" + reply.headers["Server-Timing"].split("-")[1]
+    return until(
+        lambda: len(found := ask(shop.url, "GET", path).body["spans"]) == count and found,
+        f"{count} spans",
+    )
+
+
 class Process:
     """A shop in a process of its own, on a free port."""
 
     def __init__(self, *arguments, folder=HERE, **env):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         self.process = subprocess.Popen(
             [sys.executable, str(folder / "microdonuts.py"), "--port", "0", *arguments],
-            env={**clean, **env},
+            env=environment(**env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -4494,12 +6364,13 @@ class Process:
 
     def json_spans(self):
         """Return the spans that OTEL_TRACES_EXPORTER=console has printed."""
-        text, found, decoder = "".join(self.out).strip(), [], json.JSONDecoder()
-        while text:
-            span, end = decoder.raw_decode(text)
-            found.append(span)
-            text = text[end:].lstrip()
-        return found
+        return read_json_spans("".join(self.out))
+
+
+def free_port():
+    """Return a port for a shop that has to know its port before it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 class FakeKitchen:
@@ -4590,30 +6461,36 @@ class Terminal:
         script = ""
         for line in commands.replace("\\\n", "").splitlines():
             if "curl" in line or "$" in line:
-                script += self.here(line).replace("curl ", "curl -sS --max-time 20 ") + "\n"
+                script += self.here(line) + "\n"
             elif "microdonuts.py" in line:
                 before, _, after = line.partition("microdonuts.py")
                 arguments = shlex.split(self.here(after))
                 port = arguments[arguments.index("--port") + 1] if "--port" in arguments else "8082"
                 arguments = [word for word in arguments if word not in ("--port", port)]
                 self.shop(port, *arguments, **dict(re.findall(r"([A-Z_]+)=(\S+)", before)))
-        bash = ["bash", "-c", script]
-        return subprocess.run(bash, capture_output=True, text=True, timeout=2 * DEADLINE).stdout
+        return bash(script)
 
 
-def anonymous(text):
-    """Without what differs from run to run: new ids, but not those that the learner sent."""
+def bash(script):
+    """Return what a script with curl prints."""
+    script = re.sub(r"\bcurl ", "curl -sS --max-time 20 ", script)
+    command = ["bash", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE).stdout
+
+
+def anonymous(text, commands):
+    """Return a text without what differs from run to run.
+
+    These are all ids but those that the commands have sent.
+    """
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ORDER", text.replace("\r", ""))
-    text = re.sub(
-        r"\b(?:0x)?[0-9a-f]{32}\b",
-        lambda match: match[0] if TRACE_ID in match[0] else "TRACE",
-        text,
-    )
-    return re.sub(
-        r"\b(?:0x)?[0-9a-f]{16}\b",
-        lambda match: match[0] if PARENT_ID in match[0] else "SPAN",
-        text,
-    )
+
+    def replaced(found):
+        if found[1] in commands:
+            return found[0]
+        return "TRACE" if len(found[1]) == 32 else "SPAN"
+
+    return re.sub(r"\b(?:0x)?([0-9a-f]{32}|[0-9a-f]{16})\b", replaced, text)
 
 
 FILES = ("microdonuts.py", "kitchen.py")
@@ -4786,8 +6663,9 @@ def outline(spans):
     )
 
 
-def compare_with(shown, terminal, printed):
-    """See that what README shows is what there is."""
+def run_and_compare(commands, shown, terminal):
+    """See that what a text shows below its commands is what there is."""
+    printed = terminal.run(commands)
     shop = terminal.shop()
     first = f"{shown.splitlines()[0]}\n"
     if LINE.fullmatch(first) or PLAIN.fullmatch(first):
@@ -4819,7 +6697,7 @@ def compare_with(shown, terminal, printed):
             len(found),
         )
     else:
-        assert anonymous(printed) == anonymous(shown)
+        assert anonymous(printed, commands) == anonymous(shown, commands)
 
 
 def copy_shop(folder, source):
@@ -4848,7 +6726,7 @@ def take(folder, todo):
         if isinstance(part, tuple):
             commands, shown = part
             with Terminal(folder) as terminal:
-                compare_with(shown, terminal, terminal.run(commands))
+                run_and_compare(commands, shown, terminal)
         else:
             path, finished = folder / part["file"], (HERE / part["file"]).read_text()
             path.write_text(edited(path.read_text(), finished, part))
