@@ -1,6 +1,6 @@
 """The kitchen of MicroDonuts, the client that calls it, and the headers that the two exchange.
 
-A trace crosses two borders in this file:
+A trace crosses two boundaries in this file:
 
     between two processes   KitchenClient.exchange writes the context into the headers of a request.
                             trace_request, in microdonuts.py, reads it from there.
@@ -46,7 +46,8 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 
 # Every span of this program is made in the same way:
 #
-#     with use_span(tracer.start_span("name", attributes={...})) as span:
+#     span = tracer.start_span("name", attributes={...})
+#     with use_span(span):
 #         ...
 #
 # start_span makes a span whose parent is the current span, and starts its clock. use_span makes it
@@ -61,10 +62,9 @@ def use_span(span):
 
     An exception that leaves the block is noted on the span, and then goes on to the caller.
     """
-    # The API's use_span makes the span current, and ends it. It could also record the exception and
-    # set the status. That is switched off, because it would record the exception again on each span
-    # around this one, and would take every Refusal (BLOCK 8) for an error. note_failure (BLOCK 11)
-    # records it once, and knows which Refusals are errors.
+    # The API's use_span does that, too, but its handling of errors is switched off: it would record
+    # an exception again on each span around this one, and would take every Refusal (BLOCK 8) for an
+    # error. note_failure (BLOCK 11) records it once, and knows which Refusals are errors.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -103,8 +103,8 @@ class KitchenClient:
         self.host = parts.hostname
         self.port = parts.port or 80
         self.handler = KeptConnection()  # makes urllib keep one connection for all calls (BLOCK 13)
-        # An opener that has only this handler knows no proxies, follows no redirects, which would
-        # take our headers to another host, and returns a 404 or 500 like any other answer.
+        # An opener with this handler alone knows no proxies. It follows no redirects, which would
+        # take our headers to another host, and it returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
         self.opener.add_handler(self.handler)
 
@@ -117,7 +117,7 @@ class KitchenClient:
             "server.port": self.port,
         }
         span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-        with use_span(span):  # the current span in this block; ended after it, even by an exception
+        with use_span(span):  # the current span in this block; ended after it
             # Write the current context into the headers. This has to happen inside the CLIENT span,
             # because the current span becomes the parent of the kitchen's SERVER span. The other
             # half is propagate.extract, in trace_request of microdonuts.py.
@@ -161,7 +161,7 @@ class KitchenClient:
         status, data = self.call(
             "POST", "/kitchen/add_donuts", deadline, json.dumps(fields).encode()
         )
-        self.parse(status, data)
+        self.parse(status, data)  # raises a Refusal unless the donut was accepted
 
     def get_donuts(self, order_id, deadline):
         """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
@@ -220,7 +220,7 @@ def read_json(data):
 
 
 def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # Python reads NaN and Infinity otherwise
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
 
 
 def is_donut(item):
@@ -239,7 +239,7 @@ def is_donut(item):
 ###############################################################################
 
 # The span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has sent a request with
-# the first of these headers. In the second one, other tracing systems keep what they need:
+# the first of these headers. The second one has data of other tracing systems:
 #
 #     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 #     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
@@ -324,7 +324,7 @@ class HeaderGetter(Getter):
     """Reads headers for a propagator from an email.message.Message, as http.server has them.
 
     A dict would not do. It takes Traceparent for another name than traceparent, although names of
-    headers have no case (3.2.1), and it has only one value for a repeated header.
+    headers are case-insensitive (3.2.1), and it has only one value for a repeated header.
     """
 
     def get(self, carrier, key):
@@ -418,7 +418,7 @@ MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
-@dataclasses.dataclass(eq=False)  # two donuts with the same fields are still two
+@dataclasses.dataclass(eq=False)  # equal donuts are not the same: forget needs the right one
 class Donut:
     order_id: str
     flavor: str
@@ -430,13 +430,13 @@ class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
     At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten. These are always ready, because so few can wait.
+    oldest are forgotten. These are ready by then, because MAX_WAITING is much smaller.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes a donut, or the next three attributes, holds this lock. It is
-        # reentrant because add_donuts calls forget.
+        # Guards the donuts and the next three attributes. It is reentrant because add_donuts, which
+        # holds it, calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -453,14 +453,14 @@ class Kitchen:
     def fry_all(self):
         """Fry one donut after the other, each in its own context, until the kitchen closes."""
         while True:
-            donut, order_context = self.queue.get()
+            donut, request_context = self.queue.get()
             if self.is_closing:
                 return
             try:
-                # This thread was started at boot, so no request is current in it. In order_context,
-                # the SERVER span of the donut's request is current, and becomes the parent of "fry"
-                # even though it may have ended by now. The baggage is there, too.
-                with use_context(order_context):
+                # This thread was started at startup, so no request is current in it. In the context
+                # of the donut's request, the SERVER span is current. It becomes the parent of
+                # "fry", even if it has ended by now. The baggage is there, too.
+                with use_context(request_context):
                     attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
                     with use_span(tracer.start_span("fry", attributes=attributes)):
                         self.fry(donut)
@@ -469,9 +469,9 @@ class Kitchen:
                 traceback.print_exc()
                 self.forget(donut)
         # "fry" is a child of the request, so that it is in the trace of its order, where a reader
-        # looks for it. A span with a link would also be right, because the request does not wait
-        # for it. Between two services, the spans on both sides of a queue are called PRODUCER and
-        # CONSUMER.
+        # looks for it. A trace of its own, with a link to the request, would also be right, because
+        # the request does not wait for frying. Between two services, the spans on both sides of a
+        # queue are called PRODUCER and CONSUMER.
         #
         # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
         # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
@@ -485,7 +485,7 @@ class Kitchen:
         self.set_status(donut, "ready")
 
     def set_status(self, donut, status):
-        with self.lock:  # otherwise get_donuts could find two donuts in the fryer
+        with self.lock:  # so that nothing changes while get_donuts makes its list
             donut.status = status
 
     def add_donuts(self, order_id, flavor, quantity):
@@ -497,7 +497,7 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())  # as far as we know
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)
@@ -536,12 +536,12 @@ class Kitchen:
     def close(self):
         """Finish the donut in the fryer, and no other one."""
         self.is_closing = True
-        self.queue.put((None, None))  # wakes a fryer that waits
+        self.queue.put((None, None))  # wakes the fryer if the queue is empty
         self.fryer.join()
 
 
 def pause(seconds):
-    if seconds > 0:  # a sleep of 0 seconds would still wait for all other threads
+    if seconds > 0:  # even a sleep of 0 seconds would wait for other threads
         time.sleep(seconds)
 
 
@@ -594,9 +594,9 @@ def header_attributes(headers):
 
 
 def order_attributes():
-    """Return the order id of the current baggage as an attribute, or nothing if there is none.
+    """Return the order id of the current baggage as an attribute, or {} if there is none.
 
-    Baggage travels with a trace, but is never written on a span by itself. It can come from a
+    Baggage travels with a trace, but is not written on spans automatically. It can come from a
     stranger, so it is held to the same rule as an order id in a request's body.
     """
     order_id = baggage.get_baggage(ORDER_ID)
@@ -608,7 +608,7 @@ def order_attributes():
 
 
 def note_failure(span, error):
-    """Write on a span that an exception has ended it (Recording errors)."""
+    """Mark a span as failed, unless the exception is a Refusal below 500 ("Recording errors")."""
     if isinstance(error, Refusal):
         if error.status < 500:
             return  # the caller's mistake
@@ -621,9 +621,9 @@ def note_failure(span, error):
 
 
 def record_once(span, error):
-    """Record an exception on the innermost span that it ends, and on none of the spans around it.
+    """Record an exception, but only on the innermost span that it ends.
 
-    Newer conventions want a log record for it, in place of a span event. This program has no logs.
+    It becomes an event of the span. Newer conventions use a log record; this program has no logs.
     """
     if not hasattr(error, "is_recorded"):
         error.is_recorded = True
@@ -673,20 +673,21 @@ class W3CBaggage(TextMapPropagator):
         header = ",".join(getter.get(carrier, "baggage") or [])
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[: MAX_BAGGAGE_BYTES + 1].rpartition(",")[0]  # whole members only
-        for member in [text for text in header.split(",") if "=" in text]:
-            parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in member.split(";")]
+        for text in [text for text in header.split(",") if "=" in text]:
+            parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in text.split(";")]
             if None in parts or parts[0]["value"] is None:
                 continue
             key = parts[0]["key"]
             value = urllib.parse.unquote(parts[0]["value"])  # "value": U+FFFD for what is not UTF-8
             context = baggage.set_baggage(key, value, context)
+            member = ";".join(part.group() for part in parts)
             _, members = received.get(key, (None, []))  # a key may be repeated
-            received[key] = value, [*members, ";".join(part[0] for part in parts)]
+            received[key] = (value, [*members, member])
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
     def inject(self, carrier, context=None, setter=default_setter):
-        """Write whole members only, and our own first, so that no caller can crowd them out."""
+        """Write the current baggage: our own members, then those received, as far as they fit."""
         received = get_value(RECEIVED_MEMBERS, context) or {}
         own = []
         passed_on = []
@@ -694,7 +695,7 @@ class W3CBaggage(TextMapPropagator):
             received_value, members = received.get(key, (None, []))
             if value == received_value:
                 passed_on += members
-            elif BAGGAGE_KEY.fullmatch(key):  # another key cannot be sent
+            elif BAGGAGE_KEY.fullmatch(key):  # a key that is no token cannot be sent
                 own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
         header = ""
         for member in own + passed_on:
@@ -707,7 +708,7 @@ class W3CBaggage(TextMapPropagator):
         # only the last of repeated members, and logs a malformed member as it came.
 
 
-# Zipkin's B3, the format of the first walkthrough: one header, or several.
+# Zipkin's B3: one header, or several.
 #
 #     b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1
 #
@@ -717,9 +718,8 @@ class W3CBaggage(TextMapPropagator):
 #
 # The rules are those of github.com/openzipkin/b3-propagation.
 
-# 16 or 32 digits, and 16 digits; not all of them zeros.
-B3_TRACE_ID = re.compile(r"(?!0+\b)(?:[0-9a-f]{16}|[0-9a-f]{32})")
-B3_SPAN_ID = re.compile(r"(?!0+\b)[0-9a-f]{16}")
+B3_TRACE_ID = re.compile(r"(?!0+\b)(?:[0-9a-f]{16}|[0-9a-f]{32})")  # not all zeros
+B3_SPAN_ID = re.compile(r"(?!0+\b)[0-9a-f]{16}")  # not all zeros
 B3_SINGLE = re.compile(
     rf"""
     (?P<trace_id> {B3_TRACE_ID.pattern} ) -
@@ -753,9 +753,9 @@ class B3(TextMapPropagator):
         elif trace_id or span_id or state not in ("0", "1", "d"):
             return context  # malformed, or nothing was sent
         else:
-            # Accept ("1"), deny ("0") and debug ("d") can be sent alone. A ParentBased sampler asks
-            # the parent, so the decision needs one: a span that another propagator has read before
-            # this one, or one that we invent.
+            # A decision can be sent without ids: accept ("1"), deny ("0") or debug ("d"). A
+            # ParentBased sampler only asks a parent, so one is invented, unless another propagator
+            # has read one before.
             trace_id = parent.trace_id or int.from_bytes(os.urandom(16))
             span_id = parent.span_id or int.from_bytes(os.urandom(8))
         if state == "d":
@@ -821,7 +821,7 @@ PROPAGATORS = {
 }
 
 ###############################################################################
-# BLOCK 13: a connection that is kept. Nothing below is about tracing, but for three lines.
+# BLOCK 13: a connection that is kept. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
 MAX_ANSWER = 1_048_576  # bytes
@@ -829,7 +829,7 @@ MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which 
 
 
 class KeptConnection(urllib.request.HTTPHandler):
-    """Makes urllib use one connection again and again; its own handler closes it after an answer.
+    """Keeps a connection open from one request to the next, which urllib itself does not.
 
     Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
@@ -848,10 +848,9 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.connection = HTTPConnection(request.host, timeout=timeout)
             self.connection.response_class = FinalResponse
             self.connection.connect()
-            # detach leaves the first socket object without its file descriptor, which only one of
-            # the two objects may close.
+            # A DeadlineSocket takes over the file descriptor of the socket that has connected.
             self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.begin(self.deadline)
+        self.connection.sock.start_exchange(self.deadline)
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         address, port = self.connection.sock.getpeername()[:2]
@@ -865,7 +864,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             if len(response.headers.get_all("Content-Length", [])) > 1:
                 raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
-            if response.length:
+            if response.length:  # what was promised has not come, or is more than we want
                 raise IncompleteRead(body, response.length)
         if response.will_close:
             self.close()
@@ -906,10 +905,10 @@ class FinalResponse(HTTPResponse):
 class DeadlineSocket(socket.socket):
     """Reads until a deadline, and at most MAX_ANSWER bytes.
 
-    A timeout alone would begin anew with each byte of an answer that comes in drops.
+    A plain timeout begins anew with every byte, so that a slow answer could take for ever.
     """
 
-    def begin(self, deadline):
+    def start_exchange(self, deadline):
         """Start to count the time and the bytes of one exchange."""
         self.deadline = deadline
         self.bytes_left = MAX_ANSWER

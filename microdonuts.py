@@ -2,9 +2,9 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order, and asks the kitchen to fry the donuts: over HTTP, even while both are one
-process. Every span, every inject and every extract is written by hand, to show what
-auto-instrumentation does when nobody is looking. This is the trace of an order of one donut:
+The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
+run in one process by default. Every span, every inject and every extract is written by hand, to
+show what auto-instrumentation does behind the scenes. This is the trace of an order of one donut:
 
     POST /order                      SERVER    trace_request
       order                          INTERNAL  order
@@ -14,19 +14,19 @@ auto-instrumentation does when nobody is looking. This is the trace of an order 
         GET                          CLIENT    KitchenClient.exchange
           GET /kitchen/get_donuts    SERVER    trace_request
 
-    span         one timed piece of work, such as "POST /order", which took 31 ms
-    trace        the spans of one order, which share a trace id
-    context      the current span and the current baggage, of a thread or an asyncio task
+    span         one timed piece of work, such as answering "POST /order"
+    trace        all the spans that one request leads to; they share a trace id
     baggage      names and values that travel with a trace, such as the order id
+    context      the current span and the current baggage; each thread, or asyncio task, has its own
     carrier      what takes a context to another process: here, the headers of a request
-    traceparent  the header for it: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    traceparent  the header that does: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
                  (version, trace id, id of the span that sent it, flags)
     propagator   writes a context into a carrier (inject), or reads it (extract)
 
 Read BLOCKs 1 and 2 here, then 7 to 10 in kitchen.py. BLOCKs 3 to 5 are for looking things up, and
-BLOCK 6 can be skipped. A comment "Auto-instrumentation: ..." names the package that does the same
-for you, and tells what it does differently. Left out on purpose are metrics, logs, retries, type
-hints and Forwarded headers.
+BLOCK 6 can be skipped. A comment "Auto-instrumentation: ..." says which package would do the same
+for you, and how it differs. Metrics, logs, retries, type hints and the header Forwarded are left
+out on purpose.
 """
 
 import argparse
@@ -53,9 +53,9 @@ from http.client import HTTPException, HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-# opentelemetry.propagate reads this variable when it is imported, and fails if the variable names a
-# propagator that is not installed, as b3 is not. So it is taken out of the environment, where child
-# processes will not find it either. set_up_tracing, in BLOCK 4, does what it says.
+# Importing opentelemetry.propagate fails if this variable names a propagator that no package has
+# installed, such as b3. We have our own, so the variable is taken out of the environment, also for
+# child processes. set_up_tracing (BLOCK 4) applies it.
 OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
 from opentelemetry import baggage, context, propagate, trace
@@ -83,20 +83,20 @@ def trace_request(request):
     In this order: extract the caller's context, make it current, start the span, make it current,
     answer, end the span, restore the previous context. `request` is the Handler of BLOCK 6.
     """
-    # Read what KitchenClient.exchange, in kitchen.py, or another caller has written into the
-    # headers with propagate.inject. A browser writes nothing. HeaderGetter (BLOCK 9) knows how to
-    # read them.
+    # Read the context that the caller has put into the headers with propagate.inject, as
+    # KitchenClient.exchange does in kitchen.py, and add it to the current context. A browser sends
+    # none. HeaderGetter (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
     # Make it current, because start_span looks in the current context for a parent. After the block
-    # the previous context is restored. Otherwise, the next request on this connection, which this
-    # thread will answer, would become a part of this trace.
+    # the previous context is restored. Otherwise the caller would still be current when this thread
+    # answers the next request on the same connection, and would become the parent of that one, too.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
         with use_span(span):  # the current span in this block; ended after it
-            answer = request.dispatch()  # what the endpoint raises becomes an answer, too
+            answer = request.dispatch()  # calls the endpoint; turns an exception into an answer
             describe_answer(span, answer)
-            add_server_timing(answer, span)
+            add_server_timing(span, answer)
             request.send(answer)
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
     # WSGI application in the same steps, unless a span is current already. No package does it for
@@ -104,12 +104,12 @@ def trace_request(request):
 
 
 def server_attributes(request):
-    """Return what is known before the work begins. A sampler sees these attributes, and no others.
+    """Return the attributes that are known before the work begins. A sampler sees no others.
 
     The names are those of "HTTP spans", HTTP server span, and of the "Attribute registry".
     """
     host, port = parse_authority(request.authority) or (None, None)
-    client_address, client_port = request.client_address[:2]  # of IPv6 there are four parts
+    client_address, client_port = request.client_address[:2]  # an IPv6 address has two parts more
     attributes = {
         # The request
         "http.request.method": request.command,
@@ -130,8 +130,8 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # Only the kitchen takes the order id from the baggage. The shop makes up a new one for an
-        # order, and finds that of a status check in the body.
+        # Only the kitchen takes the order id from the baggage. The shop creates the id of an order,
+        # and reads that of a status check from the body.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
@@ -148,8 +148,8 @@ def describe_answer(span, answer):
         span.set_status(StatusCode.ERROR)
 
 
-def add_server_timing(answer, span):
-    """Tell the caller its trace (W3C Trace Context, editor's draft, Server-Timing)."""
+def add_server_timing(span, answer):
+    """Tell the caller, such as the page, its trace id (W3C Trace Context, draft, Server-Timing)."""
     span_context = span.get_span_context()
     # With OTEL_SDK_DISABLED=true, the span is not ours: it is that of the caller, or invalid.
     if span_context.is_valid and not span_context.is_remote:
@@ -174,8 +174,8 @@ def order(request, server):
     order_id = str(uuid.uuid4())
     attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
     with server.one_at_a_time() as deadline:  # waits for its turn
-        # set_baggage returns a new context. Each call tells the kitchen the order id, but as
-        # baggage it travels on by itself: to the fryer, and to every service behind the kitchen.
+        # set_baggage returns a new context, in which the order id is baggage. Each call has the id
+        # in its body, too, but baggage also reaches the fryer, and any service behind the kitchen.
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
             with use_span(tracer.start_span("order", attributes=attributes)) as span:
                 server.remember_span(order_id, span.get_span_context())
@@ -186,8 +186,8 @@ def order(request, server):
 def place_order(client, order_id, flavors, deadline):
     """Have each donut fried, and return all donuts of the order.
 
-    Raise Refusal(502, 503 or 504) if a call fails. The kitchen fries what it accepted before that,
-    so the sentence says how many donuts that is.
+    Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
+    fried all the same, so the sentence says how many there are.
     """
     accepted = 0
     try:
@@ -210,8 +210,8 @@ def order_status(request, server):
     Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    # The page sends no traceparent, so each of its status checks is a trace of its own. A link
-    # leads back to the span of the order, which is the reason for the check but not its parent.
+    # The page sends no traceparent, so each of its status checks is a trace of its own. Its parent
+    # is not the order, so a link points to the span of the order.
     order_span = server.order_spans.get(order_id)
     links = [trace.Link(order_span)] if order_span else []
     attributes = {ORDER_ID: order_id}
@@ -224,7 +224,7 @@ def order_status(request, server):
                 return json_answer(describe_order(order_id, donuts))
 
 
-# The kitchen's endpoints. They know nothing of orders, and could run on another server.
+# The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
 
 
 def add_donuts(request, server):
@@ -233,9 +233,8 @@ def add_donuts(request, server):
     Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut(
-        {"quantity": 1, **request.fields}
-    )  # the quantity may be left out
+    item = {"quantity": 1, **request.fields}  # the quantity may be left out
+    flavor, quantity = parse_donut(item)
     count = server.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
@@ -281,7 +280,7 @@ def json_answer(value, status=200, headers=None, error=None):
 def parse_order_id(value):
     """Return an order id. Raise Refusal(400) if the value cannot be one."""
     if not kitchen.is_order_id(value):
-        raise Refusal(400, 'Say which order: "order_id" must be the text that the order was given.')
+        raise Refusal(400, 'Say which order: send the "order_id" that the answer to the order had.')
     return value
 
 
@@ -313,10 +312,10 @@ def parse_basket(items):
 
 
 def describe_order(order_id, donuts):
-    """Return the answer to an order and to a status check, from the donuts as the kitchen has them.
+    """Return the answer to an order or a status check, from the kitchen's list of its donuts.
 
-    The state is that of the donut that is least advanced. The estimated delivery time is in whole
-    seconds from now, until the last donut is ready.
+    An order is only as far as its least advanced donut. The estimated delivery time is the number
+    of seconds until the last donut is ready.
     """
     state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
     seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
@@ -348,7 +347,7 @@ class CodeLocation(SpanProcessor):
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
-        frame = sys._getframe(1)  # the SDK called this method; the frame we want is further out
+        frame = sys._getframe(1)  # of the SDK, which called this method; ours is further out
         while frame and frame.f_code.co_filename not in self.MODULES:
             frame = frame.f_back
         if frame:
@@ -380,10 +379,11 @@ class SpanStore(SpanProcessor):
 def terminal_line(span):
     """Return the line that the terminal shows when a span has ended.
 
-    It has the time when the span began; an arrow, which is -> if the span sent its context to
-    another service, and <- if it was sent its parent; kind, name, outcome and duration; the line of
-    code that started it; its id, the id of its parent, and the beginning of the trace id. A span
-    without a parent has the address of its trace on the page in place of the last two.
+        12:00:00.001 -> CLIENT POST 200 1.5ms kitchen.py:117 <span id> <id of the parent> <trace id>
+        12:00:00.000    SERVER POST /order 200 2.5ms microdonuts.py:95 <span id> /#<trace id>
+
+    The arrow is -> if the span sent its context to another service, and <- if its parent came from
+    one. /#<trace id> is the address of the trace on the page.
     """
     attributes = span.attributes
     clock = datetime.datetime.fromtimestamp(span.start_time / 1e9).strftime("%H:%M:%S.%f")[:-3]
@@ -416,7 +416,7 @@ def make_processor(exporter):
         # This processor exports in a thread of its own, so that no request waits for a network. It
         # drops spans when its queue is full: OTEL_BSP_MAX_QUEUE_SIZE makes the queue longer.
         return BatchSpanProcessor(OTLPSpanExporter())
-    # This processor exports each span when it ends, in the thread that ends it. None is lost.
+    # This processor exports each span when it ends, in the thread that ends it, so none is lost.
     if exporter == "console":
         return SimpleSpanProcessor(ConsoleSpanExporter())
     return SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line))
@@ -425,8 +425,8 @@ def make_processor(exporter):
 def read_names(variable, value, choices, default):
     """Return the names in a comma-separated variable, or the default if it has none that we know.
 
-    SDK environment variables, Enum: case does not matter, and an unknown value is ignored with a
-    warning. "none" makes the list empty.
+    Case does not matter, and an unknown name is ignored with a warning (SDK environment variables,
+    Enum). "none" makes the list empty.
     """
     names = []
     for name in value.lower().split(","):
@@ -471,7 +471,7 @@ def set_up_tracing(store):
 ###############################################################################
 
 HERE = pathlib.Path(__file__).resolve().parent
-MAX_JSON = 1_000_000  # characters of spans in one answer; an order of 100 donuts has about half
+MAX_JSON = 1_000_000  # characters in one answer; the spans of 100 donuts have about 400,000
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -490,10 +490,10 @@ FILE_HEADERS = {
 
 
 def find_files():
-    """Return the files of the page by URL path. No file name is ever made from a request."""
+    """Return the files of the page by URL path, so that a request cannot name any other file."""
     folder = HERE / "static"
     if not folder.is_dir():
-        folder = HERE.parent / "static"  # no-tracing/ has none of its own
+        folder = HERE.parent / "static"  # of the copy in no-tracing/
     files = {"/": folder / "index.html"}
     for path in folder.iterdir():
         if path.suffix in CONTENT_TYPES and not path.is_symlink():
@@ -516,7 +516,7 @@ def send_file(request, server):
     return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
 
 
-def fill(texts):
+def first_that_fit(texts):
     """Return a list of the JSON texts that fit into one answer, from the first one on."""
     chosen = []
     length = 0
@@ -532,10 +532,11 @@ def list_traces(request, server):
     """GET /traces
 
     Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
-    "first"}, ...]. "first" is the first span in the SDK's JSON. The other two count spans.
+    "first"}, ...]. "spans" and "open" are numbers, of all and of those that have not ended. "first"
+    is the first span in the SDK's JSON.
     """
     traces = reversed(server.store.traces().items())
-    texts = fill(summarize(trace_id, spans) for trace_id, spans in traces)
+    texts = first_that_fit(summarize(trace_id, spans) for trace_id, spans in traces)
     headers = {
         "Content-Type": "application/json",
         # This tells the page which headers our propagators write.
@@ -559,24 +560,22 @@ def show_trace(request, server):
 
     Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and a sentence that
     says which spans are not there, or null. A kitchen in another process is asked for its spans,
-    too; "?here" keeps that one from asking in turn.
+    too; "?here" stops it from asking on.
     """
     trace_id = request.url_path.removeprefix("/traces/")
     if not re.fullmatch("[0-9a-f]{32}", trace_id):
         raise Refusal(404, "A trace id is 32 digits of 0-9 and a-f: see /traces.")
     spans = server.store.traces().get(int(trace_id, 16), [])
-    texts = fill(span.to_json(indent=None) for span in spans)
+    texts = first_that_fit(span.to_json(indent=None) for span in spans)
     missing = None
     if len(texts) < len(spans):
         missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
     if request.url_query != "here" and server.client.url != server.url:
         try:
             texts += fetch_spans(server.client.url, trace_id, spans)
-        # Besides a kitchen that cannot be reached, these are answers that have another form.
         except (OSError, HTTPException, ValueError, RecursionError, TypeError, LookupError):
-            missing = (
-                f"The kitchen at {server.client.url} does not show its spans: see its terminal."
-            )
+            # The kitchen cannot be reached, or its answer has another form.
+            missing = f"The kitchen at {server.client.url} does not show its spans."
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
     body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
@@ -598,7 +597,7 @@ def fetch_spans(url, trace_id, known_spans):
 
 
 # The table of contents: the method and the function for each path. A path that ends in a slash,
-# other than "/", is the beginning of many.
+# other than "/", matches every path below it.
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
@@ -631,7 +630,7 @@ def is_traced(path):
 # BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
 ###############################################################################
 
-KITCHEN_SECONDS = 10  # how long an order or a status check may take in all
+KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
 MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # characters; the longest tracestate alone has 16,447
 
@@ -653,19 +652,19 @@ UNREADABLE = {
 
 
 class Headers(HTTPMessage):
-    """The headers of a request, read by a parser that was made for e-mail."""
+    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
 
     def get_content_type(self):
-        return "text/plain"  # otherwise the parser looks for the parts of a multipart message
+        return "text/plain"
 
 
 class Handler(BaseHTTPRequestHandler):
     """One connection, with one request after the other. http.server calls do_GET for each.
 
-    http.server reads the request line and the headers, and it is stricter than nothing, but not by
-    much. parse_request therefore refuses what it lets pass. Left as they are: a method without a
-    do_ method gets 501, and no span; a bare CR in a header is taken for a line end (cpython issue
-    114782); an empty line in front of a request, or a head that stalls, ends the connection.
+    http.server reads the request line and the headers. It accepts much that is malformed, and
+    parse_request refuses that. Three losses are accepted: a method without a do_ method gets 501
+    and no span; a bare CR in a header is taken for a line end (cpython issue 114782); an empty line
+    in front of a request, or a head that stalls, ends the connection without an answer.
     """
 
     protocol_version = "HTTP/1.1"
@@ -685,7 +684,7 @@ class Handler(BaseHTTPRequestHandler):
             not REQUEST_LINE.fullmatch(self.raw_requestline)
             or not all(map(HEADER_LINE.fullmatch, lines))
             or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
-            # The parser stopped at a line that is no header, or took it for something of e-mail.
+            # The parser stopped at a line that is no header, or took one for a header of e-mail.
             or self.headers.defects
             or self.headers.get_payload()
             or self.headers.get_unixfrom()
@@ -698,14 +697,14 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def handle_expect_100(self):
-        """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
+        """Do not send 100 Continue yet: read_body does, if it wants the body (RFC 9110 10.1.1)."""
         return True
 
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
-        # RFC 9110 7.6.1: a list of options, of which http.server knows only one that is alone.
+        # RFC 9110 7.6.1: a list of options, which http.server understands if it has only one.
         options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
         if "close" in [option.strip(" \t") for option in options]:
             self.close_connection = True
@@ -723,7 +722,7 @@ class Handler(BaseHTTPRequestHandler):
     do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
-        """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
+        """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
         self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
         self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
@@ -735,7 +734,7 @@ class Handler(BaseHTTPRequestHandler):
         self.route = find_route(self.url_path)
 
     def dispatch(self):
-        """Return the answer of the endpoint, or the one that a refusal or a mistake leads to."""
+        """Return the answer of the endpoint, or an error answer if something was raised."""
         try:
             self.check_host()
             method, endpoint = self.check_route()
@@ -796,17 +795,17 @@ class Handler(BaseHTTPRequestHandler):
         try:
             body = self.rfile.read(int(self.length))
         except OSError:
-            raise Refusal(408, "The body has not come to its end: send all of it.") from None
+            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
         if len(body) < int(self.length):
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
 
     def send(self, answer):
-        """Send an answer, in one piece: two small ones would wait for each other's acknowledgement.
+        """Send an answer in one piece. A second one would wait until the first is acknowledged.
 
-        Raise OSError if the client has reset the connection. If it has closed it in order, nothing
-        can be noticed here.
+        Raise OSError if the client has reset the connection. That it has closed the connection
+        normally cannot be noticed.
         """
         if self.has_unread_body or self.server.is_closing:
             self.close_connection = True
@@ -823,12 +822,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
 
     def send_error(self, code, message=None, explain=None):
-        """Refuse what cannot be read, and close. http.server calls this, and parse_request."""
+        """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
         self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
 
     def log_error(self, *arguments):
-        """Say nothing: http.server would tell of each idle connection that it ends."""
+        """Say nothing. http.server would log each idle connection that it closes."""
 
 
 def parse_authority(text):
@@ -851,8 +850,8 @@ def is_loopback(host):
 class Server(ThreadingHTTPServer):
     """The shop: a thread for each connection, and what the endpoints need.
 
-    A limited number of threads would not do. The shop calls itself, so an order could wait for a
-    thread that is waiting for that order.
+    A thread pool could deadlock: the shop calls itself, so an order could wait for a thread that is
+    waiting for that order.
     """
 
     request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
@@ -876,10 +875,11 @@ class Server(ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def one_at_a_time(self):
-        """Let one order or status check in, and yield its deadline, a time.monotonic().
+        """Let one order or status check in, and yield its deadline, a value of time.monotonic().
 
-        With more, their threads only contend for the interpreter, and all are slower. Raise
-        Refusal(503) if it was not let in by the deadline, or if the shop is closing.
+        The client's connection may only be used by one thread at a time. With more connections the
+        threads would only contend for the interpreter. Raise Refusal(503) if the caller is not let
+        in by its deadline, or if the shop is closing.
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
@@ -906,7 +906,7 @@ class Server(ThreadingHTTPServer):
         super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request):
-        """Close a connection in order: first our side, and then the client's.
+        """Close a connection cleanly: stop sending, then read what is left.
 
         RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
         """
@@ -920,19 +920,19 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        """Print an unforeseen exception. A connection that breaks between requests is not one."""
+        """Print an unforeseen exception, but not that a connection broke between two requests."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
     def close(self):
         """Refuse new orders, finish the one in progress, then close."""
         self.is_closing = True
-        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):  # waits for the one in progress
             self.order_lock.release()
         self.shutdown()
         for connection in self.connections.copy():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # ends it, unless an answer is still to be sent
+                connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
         self.server_close()
         self.client.close()
         self.kitchen.close()
@@ -982,13 +982,13 @@ def read_arguments():
         help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
     arguments = parser.parse_args()
-    if not 0 <= arguments.fry_seconds <= 5:  # closing the shop waits for one donut
+    if not 0 <= arguments.fry_seconds <= 5:  # because closing waits for one donut
         exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
     return arguments
 
 
 def main():
-    gc.set_threshold(50_000)  # spans and donuts are kept; with the default they are searched often
+    gc.set_threshold(50_000)  # otherwise all kept spans and donuts are searched too often
     arguments = read_arguments()
     is_closing = False
 

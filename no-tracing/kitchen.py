@@ -36,17 +36,17 @@ class KitchenClient:
         parts = urllib.parse.urlsplit(url)
         self.host = parts.hostname
         self.port = parts.port or 80
-        self.connection = KeptConnection()  # one connection for all calls (BLOCK 13)
-        # An opener with only this handler knows no proxies and follows no redirects. A redirect
-        # would send our headers to another host.
+        self.handler = KeptConnection()  # makes urllib keep one connection for all calls (BLOCK 13)
+        # An opener that has only this handler knows no proxies, follows no redirects, which would
+        # take our headers to another host, and returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(self.connection)
+        self.opener.add_handler(self.handler)
 
     def exchange(self, request, deadline):
         """Send a request and return its response and the bytes of its body."""
-        self.connection.deadline = deadline
+        self.handler.deadline = deadline
         response = self.opener.open(request)
-        body = self.connection.read_body(response)
+        body = self.handler.read_body(response)
         return response, body
 
     def call(self, method, path, deadline, body=None):
@@ -99,12 +99,12 @@ class KitchenClient:
             raise Refusal(502, sentence)
         try:
             return read_json(data)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
             sentence = f"The kitchen at {self.url} did not send JSON: look at its terminal."
             raise Refusal(502, sentence) from None
 
     def close(self):
-        self.connection.close()
+        self.handler.close()
 
 
 class Refusal(Exception):
@@ -148,14 +148,14 @@ def is_donut(item):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # for one donut after the other
-RECEIVED_SECONDS = 0.4  # how much of that a donut is "received" before it is "cooking"
+FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
+RECEIVED_SECONDS = 0.4  # of these, the first part, in which the donut is "received"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False)  # two donuts with the same fields are still two
 class Donut:
     order_id: str
     flavor: str
@@ -166,8 +166,8 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait. MAX_REMEMBERED donuts are remembered, and beyond that the
-    oldest are forgotten, which are always ready.
+    At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
+    oldest are forgotten. These are always ready, because so few can wait.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
@@ -221,7 +221,7 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())  # as far as we know
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)

@@ -38,19 +38,19 @@ from kitchen import Kitchen, KitchenClient, Refusal
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, with the fields of its JSON body, and the shop, which is the Server
-# of BLOCK 6. It returns an Answer, or raises a Refusal, which is turned into an answer.
+# An endpoint takes a request, with the fields of its JSON body, and the server, which has what the
+# endpoints need (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into one.
 
 
-def order(request, shop):
+def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
     Call the kitchen once for each donut, and answer with the new order (see describe_order).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with shop.one_at_a_time() as deadline:  # waits for its turn
-        donuts = place_order(shop.client, order_id, flavors, deadline)
+    with server.one_at_a_time() as deadline:  # waits for its turn
+        donuts = place_order(server.client, order_id, flavors, deadline)
         return json_answer(describe_order(order_id, donuts))
 
 
@@ -67,7 +67,7 @@ def place_order(client, order_id, flavors, deadline):
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
-            raise Refusal(502, "The kitchen has forgotten them: look at its terminal.")
+            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
         sentence = f"Order {order_id} failed with {counts}. {refusal}"
@@ -75,41 +75,46 @@ def place_order(client, order_id, flavors, deadline):
     return donuts
 
 
-def order_status(request, shop):
+def order_status(request, server):
     """POST /status {"order_id": "..."}
 
     Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    with shop.one_at_a_time() as deadline:
-        donuts = shop.client.get_donuts(order_id, deadline)
+    with server.one_at_a_time() as deadline:
+        donuts = server.client.get_donuts(order_id, deadline)
         if not donuts:
             raise Refusal(404, "The kitchen knows no such order: check the order_id.")
         return json_answer(describe_order(order_id, donuts))
 
 
-def add_donuts(request, shop):
+# The kitchen's endpoints. They know nothing of orders, and could run on another server.
+
+
+def add_donuts(request, server):
     """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
 
     Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut({"quantity": 1, **request.fields})  # 1 if there is none
-    count = shop.kitchen.add_donuts(order_id, flavor, quantity)
+    flavor, quantity = parse_donut(
+        {"quantity": 1, **request.fields}
+    )  # the quantity may be left out
+    count = server.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
 
-def get_donuts(request, shop):
+def get_donuts(request, server):
     """GET /kitchen/get_donuts?order_id=...
 
     Answer with the donuts of the order, or with all donuts if no order is named.
     """
     order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
     if not order_ids:
-        return json_answer(shop.kitchen.get_donuts())
+        return json_answer(server.kitchen.get_donuts())
     if len(order_ids) > 1:
         raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    donuts = shop.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    donuts = server.kitchen.get_donuts(parse_order_id(order_ids[0]))
     if not donuts:
         raise Refusal(404, "The kitchen knows no such order: check the order_id.")
     return json_answer(donuts)
@@ -232,7 +237,7 @@ def find_files():
 FILES = find_files()
 
 
-def send_file(request, shop):
+def send_file(request, server):
     """GET /, /static/<name> and /source/<name>"""
     try:
         path = FILES[request.url_path]
