@@ -3044,7 +3044,7 @@ def test_the_endpoints_answer_readmes_curl_lines():
 # fmt: off
 NOT_JSON = "The body is not JSON: send an object, in UTF-8."
 NO_OBJECT = "The body must be a JSON object."
-NO_ORDER_ID = 'Say which order: "order_id" must be the text that the order was given.'
+NO_ORDER_ID = 'Say which order: send the "order_id" that the answer to the order had.'
 NO_ORDER = "The kitchen knows no such order: check the order_id."
 NO_BASKET = 'Order something: "donuts" must be a list such as [{"flavor": "glazed", "quantity": 1}].'
 NO_DONUT = 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.'
@@ -3349,7 +3349,7 @@ def test_a_body_that_stalls_gets_408_and_a_head_that_does_is_dropped(shop, spans
     monkeypatch.setattr(microdonuts.Handler, "timeout", 0.2)
     reply = parse(send_raw(shop.url, post("/order", b"{}")[:-1], shut=False))
     assert reply.status == 408
-    assert reply.body["error"] == "The body has not come to its end: send all of it."
+    assert reply.body["error"] == "The body did not arrive in time: send all of it."
     assert [span.attributes["http.response.status_code"] for span in spans.all()] == [408]
     for data in (b"POST /order HTTP/1.1\r\nHost: ", b"POST /or", b"", b"\r\n"):
         assert send_raw(shop.url, data, shut=False) == b""
@@ -3493,7 +3493,7 @@ def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_accepted(provider,
     assert " failed with 2 of 2 donuts accepted. The kitchen" in reply.body["error"]
 
 
-# What another process may answer that has no traces to show.
+# The answers of another process that has no traces to show.
 # fmt: off
 NO_TRACES = [
     kitchen_answer({"spans": 5}), kitchen_answer({"spans": [5]}), kitchen_answer({"spans": [{}]}), kitchen_answer({"spans": [{"context": 1}]}),
@@ -3512,7 +3512,7 @@ def test_a_kitchen_that_does_not_show_its_spans_is_a_sentence_and_nothing_worse(
             fake.script = kitchen_answers(answer)
             read_out = ask(shop.url, "GET", path)
             assert read_out.status == 200 and len(read_out.body["spans"]) == 5, answer[:99]
-            sentence = f"The kitchen at {fake.url} does not show its spans: see its terminal."
+            sentence = f"The kitchen at {fake.url} does not show its spans."
             assert read_out.body["missing"] == sentence, answer[:99]
         fake.script = kitchen_answers(kitchen_answer({"error": "none"}, "404 Not Found"))
         assert ask(shop.url, "GET", path).body["missing"] is None
