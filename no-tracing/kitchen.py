@@ -37,8 +37,8 @@ class KitchenClient:
         self.host = parts.hostname
         self.port = parts.port or 80
         self.handler = KeptConnection()  # makes urllib keep one connection for all calls (BLOCK 13)
-        # An opener that has only this handler knows no proxies, follows no redirects, which would
-        # take our headers to another host, and returns a 404 or 500 like any other answer.
+        # An opener with this handler alone knows no proxies. It follows no redirects, which would
+        # take our headers to another host, and it returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
         self.opener.add_handler(self.handler)
 
@@ -78,7 +78,7 @@ class KitchenClient:
         status, data = self.call(
             "POST", "/kitchen/add_donuts", deadline, json.dumps(fields).encode()
         )
-        self.parse(status, data)
+        self.parse(status, data)  # raises a Refusal unless the donut was accepted
 
     def get_donuts(self, order_id, deadline):
         """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
@@ -125,7 +125,7 @@ def read_json(data):
 
 
 def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # Python reads NaN and Infinity otherwise
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
 
 
 def is_donut(item):
@@ -155,7 +155,7 @@ MAX_REMEMBERED = 10_000
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
-@dataclasses.dataclass(eq=False)  # two donuts with the same fields are still two
+@dataclasses.dataclass(eq=False)  # equal donuts are not the same: forget needs the right one
 class Donut:
     order_id: str
     flavor: str
@@ -167,13 +167,13 @@ class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
     At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten. These are always ready, because so few can wait.
+    oldest are forgotten. These are ready by then, because MAX_WAITING is much smaller.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Whoever reads or changes a donut, or the next three attributes, holds this lock. It is
-        # reentrant because add_donuts calls forget.
+        # Guards the donuts and the next three attributes. It is reentrant because add_donuts, which
+        # holds it, calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -209,7 +209,7 @@ class Kitchen:
         self.set_status(donut, "ready")
 
     def set_status(self, donut, status):
-        with self.lock:  # otherwise get_donuts could find two donuts in the fryer
+        with self.lock:  # so that nothing changes while get_donuts makes its list
             donut.status = status
 
     def add_donuts(self, order_id, flavor, quantity):
@@ -221,7 +221,7 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())  # as far as we know
+                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 self.donuts.append(donut)
@@ -260,12 +260,12 @@ class Kitchen:
     def close(self):
         """Finish the donut in the fryer, and no other one."""
         self.is_closing = True
-        self.queue.put(None)  # wakes a fryer that waits
+        self.queue.put(None)  # wakes the fryer if the queue is empty
         self.fryer.join()
 
 
 def pause(seconds):
-    if seconds > 0:  # a sleep of 0 seconds would still wait for all other threads
+    if seconds > 0:  # even a sleep of 0 seconds would wait for other threads
         time.sleep(seconds)
 
 
@@ -283,7 +283,7 @@ def is_order_id(value):
 ###############################################################################
 
 ###############################################################################
-# BLOCK 13: a connection that is kept. Nothing below is about tracing, but for three lines.
+# BLOCK 13: a connection that is kept. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
 MAX_ANSWER = 1_048_576  # bytes
@@ -291,7 +291,7 @@ MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which 
 
 
 class KeptConnection(urllib.request.HTTPHandler):
-    """Makes urllib use one connection again and again; its own handler closes it after an answer.
+    """Keeps a connection open from one request to the next, which urllib itself does not.
 
     Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
@@ -310,10 +310,9 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.connection = HTTPConnection(request.host, timeout=timeout)
             self.connection.response_class = FinalResponse
             self.connection.connect()
-            # detach leaves the first socket object without its file descriptor, which only one of
-            # the two objects may close.
+            # A DeadlineSocket takes over the file descriptor of the socket that has connected.
             self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.begin(self.deadline)
+        self.connection.sock.start_exchange(self.deadline)
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         return self.connection.getresponse()
@@ -324,7 +323,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             if len(response.headers.get_all("Content-Length", [])) > 1:
                 raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
-            if response.length:
+            if response.length:  # what was promised has not come, or is more than we want
                 raise IncompleteRead(body, response.length)
         if response.will_close:
             self.close()
@@ -365,10 +364,10 @@ class FinalResponse(HTTPResponse):
 class DeadlineSocket(socket.socket):
     """Reads until a deadline, and at most MAX_ANSWER bytes.
 
-    A timeout alone would begin anew with each byte of an answer that comes in drops.
+    A plain timeout begins anew with every byte, so that a slow answer could take for ever.
     """
 
-    def begin(self, deadline):
+    def start_exchange(self, deadline):
         """Start to count the time and the bytes of one exchange."""
         self.deadline = deadline
         self.bytes_left = MAX_ANSWER

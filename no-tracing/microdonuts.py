@@ -2,9 +2,10 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order, and asks the kitchen to fry the donuts: over HTTP, even while both are one
-process. README.md, in this folder, is a walkthrough that traces this shop by hand. It names places
-in the two files by the banners with BLOCKs in them. Some have nothing below them yet.
+The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
+run in one process by default. README.md, in this folder, is a walkthrough that traces this shop by
+hand. It names places in the two files by the banners with BLOCKs in them. Some have nothing below
+them yet.
 """
 
 import argparse
@@ -57,8 +58,8 @@ def order(request, server):
 def place_order(client, order_id, flavors, deadline):
     """Have each donut fried, and return all donuts of the order.
 
-    Raise Refusal(502, 503 or 504) if a call fails. The kitchen fries what it accepted before that,
-    so the sentence says how many donuts that is.
+    Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
+    fried all the same, so the sentence says how many there are.
     """
     accepted = 0
     try:
@@ -88,7 +89,7 @@ def order_status(request, server):
         return json_answer(describe_order(order_id, donuts))
 
 
-# The kitchen's endpoints. They know nothing of orders, and could run on another server.
+# The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
 
 
 def add_donuts(request, server):
@@ -97,9 +98,8 @@ def add_donuts(request, server):
     Answer with the order id, and with the number of donuts that the order now has.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    flavor, quantity = parse_donut(
-        {"quantity": 1, **request.fields}
-    )  # the quantity may be left out
+    item = {"quantity": 1, **request.fields}  # the quantity may be left out
+    flavor, quantity = parse_donut(item)
     count = server.kitchen.add_donuts(order_id, flavor, quantity)
     return json_answer({"order_id": order_id, "donuts": count})
 
@@ -145,7 +145,7 @@ def json_answer(value, status=200, headers=None, error=None):
 def parse_order_id(value):
     """Return an order id. Raise Refusal(400) if the value cannot be one."""
     if not kitchen.is_order_id(value):
-        raise Refusal(400, 'Say which order: "order_id" must be the text that the order was given.')
+        raise Refusal(400, 'Say which order: send the "order_id" that the answer to the order had.')
     return value
 
 
@@ -177,10 +177,10 @@ def parse_basket(items):
 
 
 def describe_order(order_id, donuts):
-    """Return the answer to an order and to a status check, from the donuts as the kitchen has them.
+    """Return the answer to an order or a status check, from the kitchen's list of its donuts.
 
-    The state is that of the donut that is least advanced. The estimated delivery time is in whole
-    seconds from now, until the last donut is ready.
+    An order is only as far as its least advanced donut. The estimated delivery time is the number
+    of seconds until the last donut is ready.
     """
     state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
     seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
@@ -221,10 +221,10 @@ FILE_HEADERS = {
 
 
 def find_files():
-    """Return the files of the page by URL path. No file name is ever made from a request."""
+    """Return the files of the page by URL path, so that a request cannot name any other file."""
     folder = HERE / "static"
     if not folder.is_dir():
-        folder = HERE.parent / "static"  # no-tracing/ has none of its own
+        folder = HERE.parent / "static"  # of the copy in no-tracing/
     files = {"/": folder / "index.html"}
     for path in folder.iterdir():
         if path.suffix in CONTENT_TYPES and not path.is_symlink():
@@ -248,7 +248,7 @@ def send_file(request, server):
 
 
 # The table of contents: the method and the function for each path. A path that ends in a slash,
-# other than "/", is the beginning of many.
+# other than "/", matches every path below it.
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
@@ -272,7 +272,7 @@ def find_route(path):
 # BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
 ###############################################################################
 
-KITCHEN_SECONDS = 10  # how long an order or a status check may take in all
+KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
 MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # characters
 
@@ -294,19 +294,19 @@ UNREADABLE = {
 
 
 class Headers(HTTPMessage):
-    """The headers of a request, read by a parser that was made for e-mail."""
+    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
 
     def get_content_type(self):
-        return "text/plain"  # otherwise the parser looks for the parts of a multipart message
+        return "text/plain"
 
 
 class Handler(BaseHTTPRequestHandler):
     """One connection, with one request after the other. http.server calls do_GET for each.
 
-    http.server reads the request line and the headers, and it is stricter than nothing, but not by
-    much. parse_request therefore refuses what it lets pass. Left as they are: a method without a
-    do_ method gets 501; a bare CR in a header is taken for a line end (cpython issue
-    114782); an empty line in front of a request, or a head that stalls, ends the connection.
+    http.server reads the request line and the headers. It accepts much that is malformed, and
+    parse_request refuses that. Three losses are accepted: a method without a do_ method gets
+    501; a bare CR in a header is taken for a line end (cpython issue 114782); an empty line
+    in front of a request, or a head that stalls, ends the connection without an answer.
     """
 
     protocol_version = "HTTP/1.1"
@@ -326,7 +326,7 @@ class Handler(BaseHTTPRequestHandler):
             not REQUEST_LINE.fullmatch(self.raw_requestline)
             or not all(map(HEADER_LINE.fullmatch, lines))
             or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
-            # The parser stopped at a line that is no header, or took it for something of e-mail.
+            # The parser stopped at a line that is no header, or took one for a header of e-mail.
             or self.headers.defects
             or self.headers.get_payload()
             or self.headers.get_unixfrom()
@@ -339,14 +339,14 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def handle_expect_100(self):
-        """Wait with 100 Continue: read_body sends it if the body is wanted (RFC 9110 10.1.1)."""
+        """Do not send 100 Continue yet: read_body does, if it wants the body (RFC 9110 10.1.1)."""
         return True
 
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
-        # RFC 9110 7.6.1: a list of options, of which http.server knows only one that is alone.
+        # RFC 9110 7.6.1: a list of options, which http.server understands if it has only one.
         options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
         if "close" in [option.strip(" \t") for option in options]:
             self.close_connection = True
@@ -361,7 +361,7 @@ class Handler(BaseHTTPRequestHandler):
     do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
 
     def read_target(self):
-        """Take the target of the request apart, as it was sent: http.server changes "//" in it."""
+        """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
         self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
         self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
@@ -373,7 +373,7 @@ class Handler(BaseHTTPRequestHandler):
         self.route = find_route(self.url_path)
 
     def dispatch(self):
-        """Return the answer of the endpoint, or the one that a refusal or a mistake leads to."""
+        """Return the answer of the endpoint, or an error answer if something was raised."""
         try:
             self.check_host()
             method, endpoint = self.check_route()
@@ -434,17 +434,17 @@ class Handler(BaseHTTPRequestHandler):
         try:
             body = self.rfile.read(int(self.length))
         except OSError:
-            raise Refusal(408, "The body has not come to its end: send all of it.") from None
+            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
         if len(body) < int(self.length):
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
 
     def send(self, answer):
-        """Send an answer, in one piece: two small ones would wait for each other's acknowledgement.
+        """Send an answer in one piece. A second one would wait until the first is acknowledged.
 
-        Raise OSError if the client has reset the connection. If it has closed it in order, nothing
-        can be noticed here.
+        Raise OSError if the client has reset the connection. That it has closed the connection
+        normally cannot be noticed.
         """
         if self.has_unread_body or self.server.is_closing:
             self.close_connection = True
@@ -461,12 +461,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
 
     def send_error(self, code, message=None, explain=None):
-        """Refuse what cannot be read, and close. http.server calls this, and parse_request."""
+        """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
         self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
 
     def log_error(self, *arguments):
-        """Say nothing: http.server would tell of each idle connection that it ends."""
+        """Say nothing. http.server would log each idle connection that it closes."""
 
 
 def parse_authority(text):
@@ -489,8 +489,8 @@ def is_loopback(host):
 class Server(ThreadingHTTPServer):
     """The shop: a thread for each connection, and what the endpoints need.
 
-    A limited number of threads would not do. The shop calls itself, so an order could wait for a
-    thread that is waiting for that order.
+    A thread pool could deadlock: the shop calls itself, so an order could wait for a thread that is
+    waiting for that order.
     """
 
     request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
@@ -512,10 +512,11 @@ class Server(ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def one_at_a_time(self):
-        """Let one order or status check in, and yield its deadline, a time.monotonic().
+        """Let one order or status check in, and yield its deadline, a value of time.monotonic().
 
-        With more, their threads only contend for the interpreter, and all are slower. Raise
-        Refusal(503) if it was not let in by the deadline, or if the shop is closing.
+        The client's connection may only be used by one thread at a time. With more connections the
+        threads would only contend for the interpreter. Raise Refusal(503) if the caller is not let
+        in by its deadline, or if the shop is closing.
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
@@ -536,7 +537,7 @@ class Server(ThreadingHTTPServer):
         super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request):
-        """Close a connection in order: first our side, and then the client's.
+        """Close a connection cleanly: stop sending, then read what is left.
 
         RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
         """
@@ -550,19 +551,19 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        """Print an unforeseen exception. A connection that breaks between requests is not one."""
+        """Print an unforeseen exception, but not that a connection broke between two requests."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
     def close(self):
         """Refuse new orders, finish the one in progress, then close."""
         self.is_closing = True
-        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):
+        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):  # waits for the one in progress
             self.order_lock.release()
         self.shutdown()
         for connection in self.connections.copy():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # ends it, unless an answer is still to be sent
+                connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
         self.server_close()
         self.client.close()
         self.kitchen.close()
@@ -612,13 +613,13 @@ def read_arguments():
         help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
     arguments = parser.parse_args()
-    if not 0 <= arguments.fry_seconds <= 5:  # closing the shop waits for one donut
+    if not 0 <= arguments.fry_seconds <= 5:  # because closing waits for one donut
         exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
     return arguments
 
 
 def main():
-    gc.set_threshold(50_000)  # donuts are kept; with the default they are searched often
+    gc.set_threshold(50_000)  # otherwise all kept donuts are searched too often
     arguments = read_arguments()
     is_closing = False
 
