@@ -2651,8 +2651,28 @@ assert not trace.get_current_span().get_span_context().is_valid and not baggage.
 """
 
 
+def test_the_recipe_for_a_call_to_another_service(tmp_path):
+    _, provider, call, *_ = recipes()
+    with FakeKitchen() as other:
+        program = f"""
+import urllib.request
+from opentelemetry import propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+url = "{other.url}/kitchen/get_donuts"
+{call}
+assert b"jelly" in body
+"""
+        [span] = program_spans(tmp_path, program)
+    [sent] = other.headers("traceparent")
+    assert span["kind"] == "SpanKind.CLIENT"
+    assert sent.split("-")[1:3] == [
+        span["context"][name].removeprefix("0x") for name in ("trace_id", "span_id")
+    ]
+
+
 def test_the_recipe_for_a_message_queue(tmp_path):
-    _, provider, send, receive, receive_batch, *_ = recipes()
+    _, provider, _, send, receive, receive_batch, *_ = recipes()
     program = BROKER.format(
         provider=provider,
         send=textwrap.indent(send, "    "),
@@ -3039,7 +3059,7 @@ def test_the_endpoints_answer_readmes_curl_lines():
 # fmt: off
 NOT_JSON = "The body is not JSON: send an object, in UTF-8."
 NO_OBJECT = "The body must be a JSON object."
-NO_ORDER_ID = 'Say which order: "order_id" must be the text that the order was given.'
+NO_ORDER_ID = 'Say which order: send the "order_id" that the answer to the order had.'
 NO_ORDER = "The kitchen knows no such order: check the order_id."
 NO_BASKET = 'Order something: "donuts" must be a list such as [{"flavor": "glazed", "quantity": 1}].'
 NO_DONUT = 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.'
@@ -3338,7 +3358,7 @@ def test_a_body_that_stalls_gets_408_and_a_head_that_does_is_dropped(shop, spans
     monkeypatch.setattr(microdonuts.Handler, "timeout", 0.2)
     reply = parse(send_raw(shop.url, post("/order", b"{}")[:-1], shut=False))
     assert reply.status == 408
-    assert reply.body["error"] == "The body has not come to its end: send all of it."
+    assert reply.body["error"] == "The body did not arrive in time: send all of it."
     assert [span.attributes["http.response.status_code"] for span in spans.all()] == [408]
     for data in (b"POST /order HTTP/1.1\r\nHost: ", b"POST /or", b"", b"\r\n"):
         assert send_raw(shop.url, data, shut=False) == b""
