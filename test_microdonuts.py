@@ -2656,8 +2656,28 @@ assert not trace.get_current_span().get_span_context().is_valid and not baggage.
 """
 
 
+def test_the_recipe_for_a_call_to_another_service(tmp_path):
+    _, provider, call, *_ = recipes()
+    with FakeKitchen() as other:
+        program = f"""
+import urllib.request
+from opentelemetry import propagate, trace
+{provider}
+tracer = trace.get_tracer("somebody")
+url = "{other.url}/kitchen/get_donuts"
+{call}
+assert b"jelly" in body
+"""
+        [span] = program_spans(tmp_path, program)
+    [sent] = other.headers("traceparent")
+    assert span["kind"] == "SpanKind.CLIENT"
+    assert sent.split("-")[1:3] == [
+        span["context"][name].removeprefix("0x") for name in ("trace_id", "span_id")
+    ]
+
+
 def test_the_recipe_for_a_message_queue(tmp_path):
-    _, provider, send, receive, receive_batch, *_ = recipes()
+    _, provider, _, send, receive, receive_batch, *_ = recipes()
     program = BROKER.format(
         provider=provider,
         send=textwrap.indent(send, "    "),
