@@ -36,6 +36,7 @@ import textwrap
 import threading
 import time
 import tomllib
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -2757,6 +2758,7 @@ class FlaskKitchen:
         self.process.terminate()
         self.process.wait(DEADLINE)
         self.reader.join(DEADLINE)
+        self.process.stdout.close()
         self.process.stderr.close()
 
     def words(self):
@@ -3605,7 +3607,8 @@ def test_a_kitchen_that_floods_is_given_up_after_a_megabyte(provider, spans, beg
         shop = start(url)
         reply = ask(shop.url, "POST", "/status", {"order_id": "x"})
         shop.close()
-    assert reply.status == 502 and "did not answer (" in reply.body["error"]
+    # It is 504 if the machine is so busy that the time is over before the megabyte.
+    assert reply.status in (502, 504) and reply.body["error"].startswith("The kitchen at ")
     [client] = named(spans.all(), "GET")
     assert [event.name for event in client.events] == ["exception"]
     assert sum(sent) < 30_000_000  # a megabyte, and what the buffers in between have taken
@@ -3735,6 +3738,7 @@ def test_the_kitchen_imports_the_api_alone_and_the_shop_before_tracing_runs_with
         assert blocks[0] == blocks[1] and len(blocks[0]) >= 6
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="writes to /dev/full")
 def test_the_shop_serves_where_its_terminal_cannot_be_written_to():
     port = free_port()
     command = [sys.executable, str(HERE / "microdonuts.py"), "--fry-seconds", "0", "--port", port]
@@ -4165,9 +4169,14 @@ def ask_with_urllib(url, method, body, seconds, provider):
     """Send a request as anyone would with urllib, which is instrumented meanwhile."""
     URLLibInstrumentor().instrument(tracer_provider=provider)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    # HTTPError and URLError are OSErrors.
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        opener.open(urllib.request.Request(url, body, method=method), timeout=seconds).read()
+    request = urllib.request.Request(url, body, method=method)
+    try:
+        with opener.open(request, timeout=seconds) as response:
+            response.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException):
+        pass
     URLLibInstrumentor().uninstrument()
 
 
@@ -4179,9 +4188,10 @@ def test_client_spans_are_the_official_ones(spans):
             if title == "refused":
                 fake.listener.shutdown(socket.SHUT_RDWR)  # the port stays ours, and is deaf
             ask_with_urllib(fake.url + path, method, body and body.encode(), seconds, provider)
+            client = kitchen.KitchenClient(fake.url)
             with contextlib.suppress(kitchen.Refusal):
-                client = kitchen.KitchenClient(fake.url)
                 client.call(method, path, time.monotonic() + seconds, body and body.encode())
+            client.close()
         ours = [
             span for span in spans.all() if span.attributes.get("url.full", "").startswith(fake.url)
         ]
@@ -6522,6 +6532,8 @@ class Process:
         status = self.process.wait(DEADLINE)
         for reader in self.readers:
             reader.join(DEADLINE)
+        self.process.stdout.close()
+        self.process.stderr.close()
         return status
 
     def json_spans(self):
