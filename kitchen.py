@@ -214,32 +214,12 @@ class Refusal(Exception):
         self.headers = {"Retry-After": "10"} if status == 503 else {}
 
 
-def read_json(data):
-    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
-    return json.loads(data.decode(), parse_constant=refuse_constant)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
-
-
-def is_donut(item):
-    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("flavor"), str)
-        and item.get("status") in STATES
-        and type(item.get("ready_in")) in (int, float)
-        and 0 <= item["ready_in"] < float("inf")
-    )
-
-
 ###############################################################################
 # BLOCK 9: W3C Trace Context
 ###############################################################################
 
 # The span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has sent a request with
-# the first of these headers. The second one has data of other tracing systems:
+# the first of these headers. The second one has data of other tracing systems (BLOCK 12):
 #
 #     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 #     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
@@ -254,16 +234,6 @@ TRACEPARENT = re.compile(
     (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled (3.2.2.5.1), and
                                                 # bit 1 is random (3.2.2.5.2)
     (?P<more>      -.*                    )?    # 3.2.4: fields of a later version
-    """,
-    re.VERBOSE,
-)
-
-TRACESTATE_MEMBER = re.compile(
-    r"""
-    (?P<key>   [a-z0-9] [a-z0-9_*/@-]{0,255} )       # 3.3.2.2.1
-    =
-    (?P<value> [\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}  # 3.3.2.2.2: printable, but no "," and no "=",
-               [\x21-\x2b\x2d-\x3c\x3e-\x7e] )       #            and no blank at the end
     """,
     re.VERBOSE,
 )
@@ -337,73 +307,6 @@ class HeaderGetter(Getter):
 
     def keys(self, carrier):
         return carrier.keys()
-
-
-MAX_MEMBERS = 32  # 3.3.2.1
-
-
-class W3CTraceState(TraceState):
-    """The members of a tracestate, the newest first.
-
-    TraceState of the API does not know the keys that are new in Level 2, such as "1a", and discards
-    a tracestate that has one. This class therefore keeps the members in a dict of its own.
-    """
-
-    def __init__(self, entries=None):
-        """Take the well-formed (key, value) pairs, or none at all if there are too many."""
-        self.members = {}
-        if entries is None or len(entries) > MAX_MEMBERS:
-            return
-        for key, value in entries:
-            if TRACESTATE_MEMBER.fullmatch(f"{key}={value}"):
-                # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
-                self.members.setdefault(key, value)
-
-    @classmethod
-    def from_header(cls, header_list):
-        """Return the members of all tracestate lines, or none at all if one is malformed."""
-        texts = [text.strip(" \t") for text in ",".join(header_list).split(",")]
-        # 3.3.2: empty members are allowed.
-        matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
-        if None in matches:
-            return cls()
-        return cls([match.group("key", "value") for match in matches])
-
-    def to_header(self):
-        return ",".join(f"{key}={value}" for key, value in self.members.items())
-
-    def __getitem__(self, key):
-        return self.members[key]
-
-    def __iter__(self):
-        return iter(self.members)
-
-    def __len__(self):
-        return len(self.members)
-
-    __contains__ = Mapping.__contains__
-
-    def __repr__(self):  # in the words of the base class, because the SDK's JSON of a span has it
-        return str([f"{{key={key}, value={value}}}" for key, value in self.members.items()])
-
-    # This program never calls the methods below. They are here because a TraceState has them.
-
-    keys = Mapping.keys
-    values = Mapping.values
-    items = Mapping.items
-
-    def add(self, key, value):
-        """Return a copy with a new member, or this one if the key is there already."""
-        return self if key in self.members else self.update(key, value)
-
-    def update(self, key, value):
-        """Return a copy in which a member is new or changed, and therefore the first."""
-        changed = W3CTraceState([(key, value), *self.delete(key).items()])
-        return changed if key in changed else self  # it is malformed, or one too many
-
-    def delete(self, key):
-        """Return a copy without a member."""
-        return W3CTraceState([entry for entry in self.members.items() if entry[0] != key])
 
 
 ###############################################################################
@@ -636,8 +539,88 @@ def type_name(error):
 
 
 ###############################################################################
-# BLOCK 12: W3C Baggage and B3
+# BLOCK 12: tracestate, W3C Baggage and B3
 ###############################################################################
+
+# tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
+#
+# Sections are those of W3C Trace Context Level 2.
+
+TRACESTATE_MEMBER = re.compile(
+    r"""
+    (?P<key>   [a-z0-9] [a-z0-9_*/@-]{0,255} )       # 3.3.2.2.1
+    =
+    (?P<value> [\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}  # 3.3.2.2.2: printable, but no "," and no "=",
+               [\x21-\x2b\x2d-\x3c\x3e-\x7e] )       #            and no blank at the end
+    """,
+    re.VERBOSE,
+)
+MAX_MEMBERS = 32  # 3.3.2.1
+
+
+class W3CTraceState(TraceState):
+    """The members of a tracestate, the newest first.
+
+    TraceState of the API does not know the keys that are new in Level 2, such as "1a", and discards
+    a tracestate that has one. This class therefore keeps the members in a dict of its own.
+    """
+
+    def __init__(self, entries=None):
+        """Take the well-formed (key, value) pairs, or none at all if there are too many."""
+        self.members = {}
+        if entries is None or len(entries) > MAX_MEMBERS:
+            return
+        for key, value in entries:
+            if TRACESTATE_MEMBER.fullmatch(f"{key}={value}"):
+                # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
+                self.members.setdefault(key, value)
+
+    @classmethod
+    def from_header(cls, header_list):
+        """Return the members of all tracestate lines, or none at all if one is malformed."""
+        texts = [text.strip(" \t") for text in ",".join(header_list).split(",")]
+        # 3.3.2: empty members are allowed.
+        matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
+        if None in matches:
+            return cls()
+        return cls([match.group("key", "value") for match in matches])
+
+    def to_header(self):
+        return ",".join(f"{key}={value}" for key, value in self.members.items())
+
+    def __getitem__(self, key):
+        return self.members[key]
+
+    def __iter__(self):
+        return iter(self.members)
+
+    def __len__(self):
+        return len(self.members)
+
+    __contains__ = Mapping.__contains__
+
+    def __repr__(self):  # in the words of the base class, because the SDK's JSON of a span has it
+        return str([f"{{key={key}, value={value}}}" for key, value in self.members.items()])
+
+    # This program never calls the methods below. They are here because a TraceState has them.
+
+    keys = Mapping.keys
+    values = Mapping.values
+    items = Mapping.items
+
+    def add(self, key, value):
+        """Return a copy with a new member, or this one if the key is there already."""
+        return self if key in self.members else self.update(key, value)
+
+    def update(self, key, value):
+        """Return a copy in which a member is new or changed, and therefore the first."""
+        changed = W3CTraceState([(key, value), *self.delete(key).items()])
+        return changed if key in changed else self  # it is malformed, or one too many
+
+    def delete(self, key):
+        """Return a copy without a member."""
+        return W3CTraceState([entry for entry in self.members.items() if entry[0] != key])
+
 
 # baggage: userId=Am%C3%A9lie;trusted, serverNode=DF%2028
 #
@@ -821,7 +804,7 @@ PROPAGATORS = {
 }
 
 ###############################################################################
-# BLOCK 13: a connection that is kept. Skip it: only the peer's address is about tracing.
+# BLOCK 13: a kept connection, and JSON. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
 MAX_ANSWER = 1_048_576  # bytes
@@ -928,3 +911,23 @@ class DeadlineSocket(socket.socket):
 
 class AnswerTooLong(HTTPException):
     pass
+
+
+def read_json(data):
+    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
+    return json.loads(data.decode(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
+
+
+def is_donut(item):
+    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("flavor"), str)
+        and item.get("status") in STATES
+        and type(item.get("ready_in")) in (int, float)
+        and 0 <= item["ready_in"] < float("inf")
+    )

@@ -119,26 +119,6 @@ class Refusal(Exception):
         self.headers = {"Retry-After": "10"} if status == 503 else {}
 
 
-def read_json(data):
-    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
-    return json.loads(data.decode(), parse_constant=refuse_constant)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
-
-
-def is_donut(item):
-    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("flavor"), str)
-        and item.get("status") in STATES
-        and type(item.get("ready_in")) in (int, float)
-        and 0 <= item["ready_in"] < float("inf")
-    )
-
-
 ###############################################################################
 # BLOCK 9: W3C Trace Context
 ###############################################################################
@@ -279,11 +259,11 @@ def is_order_id(value):
 ###############################################################################
 
 ###############################################################################
-# BLOCK 12: W3C Baggage and B3
+# BLOCK 12: tracestate, W3C Baggage and B3
 ###############################################################################
 
 ###############################################################################
-# BLOCK 13: a connection that is kept. Skip it: only the peer's address is about tracing.
+# BLOCK 13: a kept connection, and JSON. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
 MAX_ANSWER = 1_048_576  # bytes
@@ -387,3 +367,23 @@ class DeadlineSocket(socket.socket):
 
 class AnswerTooLong(HTTPException):
     pass
+
+
+def read_json(data):
+    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
+    return json.loads(data.decode(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
+
+
+def is_donut(item):
+    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("flavor"), str)
+        and item.get("status") in STATES
+        and type(item.get("ready_in")) in (int, float)
+        and 0 <= item["ready_in"] < float("inf")
+    )
