@@ -1193,8 +1193,8 @@ def spaced(text):
     return re.sub("[=;,]", lambda match: BLANKS.format(match[0]), text)
 
 
-# A case of the W3C's own tests (w3c/baggage at 9af80f4, test/test_baggage.py: class and test), or the
-# name of a section of W3C Baggage; the header lines that are sent; the members that go on to the
+# A case of the W3C's own tests (w3c/baggage at 9af80f4, test/test_baggage.py: class and test), or
+# the name of a section of W3C Baggage; the header lines that are sent; the members that go on to the
 # kitchen behind the shop's own, or others that mean the same.
 TWO_MEMBERS = "SomeKey=SomeValue;SomeProp,SomeKey2=SomeValue2;ValueProp=PropVal"
 TWO_KV = (
@@ -1385,8 +1385,8 @@ def test_an_order_id_of_any_text_travels_as_baggage(wired):
         assert taken_apart(sent) == [("microdonuts.order.id", order_id, ())]
 
 
-# The difference; the header lines; what get_all then has, and the header that is sent, first with the
-# API's propagator and then with ours; and the section of W3C Baggage that says that we are right.
+# The difference; the header lines; what get_all then has, and the header that is sent, first with
+# the API's propagator and then with ours; and the section of W3C Baggage that says that we are right.
 # fmt: off
 BAGGAGE_DIFFERENCES = [
     ("a blank is sent as +", ["node=DF%2028"], {"node": "DF 28"}, "node=DF+28", {"node": "DF 28"}, "node=DF%2028",
@@ -1643,8 +1643,8 @@ B3_CASES = [
         {"X-B3-TraceId": f"{T32}-{S16}"}, {"X-B3-SpanId": f"{T32}-{S16}"},
         {"X-B3-TraceId": T32[:16], "X-B3-SpanId": f"{T32[16:]}-{S16}"})),
 ]
-# The ways in which the official package differs, with the words of the B3 specification (README.md of
-# openzipkin/b3-propagation).
+# The ways in which the official package differs, with the words of the B3 specification (README.md
+# of openzipkin/b3-propagation).
 B3_DIFFERENCES = {
     "repeated": "Multiple Headers: the first value wins; behind our Getter, which joins the lines, the package takes neither",
     "upper case": "TraceId: 32 or 16 lower-hex characters; the package reads upper-case ones, too",
@@ -1811,7 +1811,7 @@ def test_a_denial_beside_a_traceparent_keeps_its_trace():
     ):
         for state in ("0", "1", "d"):
             ask(shop.url, "POST", "/status", {"order_id": "x"}, [*headers, ("b3", state)])
-        # With ids beside it, b3 wins; but in the same trace, it leaves alone what it cannot express.
+        # If it has ids, b3 wins. In the same trace it leaves alone what it cannot express.
         for ids in (f"{T32}-{P16}", f"{T16}-{P16}"):
             ask(shop.url, "POST", "/status", {"order_id": "x"}, [*headers, ("b3", f"{ids}-1")])
     parents = [value.split("-") for value in fake.headers("traceparent")]
@@ -2913,7 +2913,7 @@ def test_a_shop_that_exports_nothing_serves_as_always(env):
         for headers in ([], [("traceparent", TRACEPARENT)]):
             reply = ask(shop.url, "POST", "/order", SAMPLE, headers)
             assert reply.status == 200
-            # Without the SDK there is no span of the shop, so the caller's is not passed off as one.
+            # Without the SDK the shop has no span, and does not pass off the caller's as its own.
             assert ("Server-Timing" in reply.headers) == ("OTEL_SDK_DISABLED" not in env)
         assert shop.stop() == 0
     assert shop.out == [] and len(shop.err) == 1
@@ -3653,7 +3653,7 @@ def test_trap_a_redirect_takes_no_header_to_another_host(provider):
 
 
 def test_trap_an_answer_is_sent_in_one_piece(shop, monkeypatch):
-    sent = []
+    sent, others = [], shop.connections.copy()
     monkeypatch.setattr(
         microdonuts.Handler,
         "wfile",
@@ -3667,6 +3667,7 @@ def test_trap_an_answer_is_sent_in_one_piece(shop, monkeypatch):
         connection.sendall(get("/kitchen/get_donuts"))
         [answer] = until(lambda: sent)
     assert parse(answer).status == 200
+    until(lambda: shop.connections <= others, "the end of the connection")
 
 
 def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(provider):
