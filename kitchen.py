@@ -64,7 +64,8 @@ def use_span(span):
     """
     # The API's use_span does that, too, but its handling of errors is switched off: it would record
     # an exception again on each span around this one, and would take every Refusal (BLOCK 8) for an
-    # error. note_failure (BLOCK 11) records it once, and knows which Refusals are errors.
+    # error. note_failure (BLOCK 11) records it on the innermost span alone, and knows which
+    # Refusals are errors.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -93,8 +94,9 @@ def use_context(new_context):
 class KitchenClient:
     """Calls the kitchen at `url`, which has the form "http://host:port".
 
-    A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
-    503 if it is full, and 504 if it has not answered by the deadline, a value of time.monotonic().
+    Each call has a deadline, which is a value of time.monotonic(). A call that fails raises a
+    Refusal: 502 if the kitchen cannot be reached or answers nonsense, 503 if it is full, and 504 if
+    it has not answered by the deadline.
     """
 
     def __init__(self, url):
@@ -123,7 +125,7 @@ class KitchenClient:
             # half is propagate.extract, in trace_request of microdonuts.py.
             propagate.inject(request.headers)
             span.set_attributes(header_attributes(request.headers))
-            self.handler.deadline = deadline
+            self.handler.deadline = deadline  # until then the handler waits for the answer
             response = self.opener.open(request)
             describe_response(span, response)
             body = self.handler.read_body(response)

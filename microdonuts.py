@@ -173,7 +173,7 @@ def order(request, server):
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # waits for its turn
+    with server.one_at_a_time() as deadline:  # waits for its turn; then it has until the deadline
         # set_baggage returns a new context, in which the order id is baggage. Each call has the id
         # in its body, too, but baggage also reaches the fryer, and any service behind the kitchen.
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
@@ -210,8 +210,8 @@ def order_status(request, server):
     Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    # The page sends no traceparent, so each of its status checks is a trace of its own. Its parent
-    # is not the order, so a link points to the span of the order.
+    # The page sends no traceparent, so each status check is a trace of its own. The order is not
+    # its parent, but the reason for it, so a link points to the span of the order.
     order_span = server.order_spans.get(order_id)
     links = [trace.Link(order_span)] if order_span else []
     attributes = {ORDER_ID: order_id}
