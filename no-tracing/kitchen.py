@@ -27,8 +27,9 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 class KitchenClient:
     """Calls the kitchen at `url`, which has the form "http://host:port".
 
-    A call that fails raises a Refusal: 502 if the kitchen cannot be reached or answers nonsense,
-    503 if it is full, and 504 if it has not answered by the deadline, a value of time.monotonic().
+    Each call has a deadline, which is a value of time.monotonic(). A call that fails raises a
+    Refusal: 502 if the kitchen cannot be reached or answers nonsense, 503 if it is full, and 504 if
+    it has not answered by the deadline.
     """
 
     def __init__(self, url):

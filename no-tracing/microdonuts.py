@@ -50,7 +50,7 @@ def order(request, server):
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # waits for its turn
+    with server.one_at_a_time() as deadline:  # waits for its turn; then it has until the deadline
         donuts = place_order(server.client, order_id, flavors, deadline)
         return json_answer(describe_order(order_id, donuts))
 
