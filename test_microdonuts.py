@@ -352,14 +352,65 @@ def test_the_hop_in_the_table_is_the_one_in_the_terminal():
         assert lines[name] == (f"{its_trace_id[:6]}*", span_id, parent) and its_trace_id == trace_id
 
 
-def test_readmes_commands_install_what_the_project_needs():
-    needed = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
-    [command] = fences(README.partition("\n## ")[0], "sh")[0].splitlines()
+# The forms of README's commands, but for those with curl, which are run.
+VENV = r"(?P<venv>\.venv(-[a-z]+)?)"
+COMMANDS = [
+    f"python3 -m venv {VENV}",
+    f"{VENV}/bin/pip install -q (?P<packages>.+)",
+    f"{VENV}/bin/python -m pytest -q -n auto",
+    f"{VENV}/bin/python (broken-shop/microdonuts|flask_kitchen).py",
+    rf"(?P<variables>([A-Z_]+=\S+ )*){VENV}/bin/python microdonuts\.py"
+    r"( --port 80\d\d)?( --kitchen http://127\.0\.0\.1:8083)?",
+    f"{VENV}/bin/opentelemetry-instrument .*",  # it is run
+]
+VARIABLES = {
+    "OTEL_PROPAGATORS=b3",
+    "OTEL_TRACES_SAMPLER=always_on",
+    "OTEL_TRACES_EXPORTER=otlp",
+    "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318",
+    "OTEL_SERVICE_NAME=kitchen",
+}
+
+
+def shell_lines():
+    """Return the commands of README."""
+    return "".join(fences(README, "sh")).replace("\\\n", "").splitlines()
+
+
+def test_the_commands_of_readme_are_those_of_the_project():
+    project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    known = {re.split("[<>=]", name)[0] for name in [*extras["otlp"], *extras["test"]]}
+    known |= {"opentelemetry-sdk", ".[test]", *project["dependencies"]}
+    made, set_there = set(), set()
+    for command in " && ".join(shell_lines()).split(" && "):
+        if re.search("curl |^(docker|mkdir|cp) ", command):
+            continue
+        match = next(filter(None, (re.fullmatch(form, command) for form in COMMANDS)), None)
+        assert match, command
+        names = match.groupdict()
+        if command.startswith("python3 "):
+            made.add(names["venv"])
+        assert names["venv"] in made, command
+        assert set(shlex.split(names.get("packages") or "")) <= known, command
+        set_there |= set((names.get("variables") or "").split())
+    assert set_there == VARIABLES
+    assert project["requires-python"] == ">=3.11" and "Python 3.11 or later" in README
+
+
+def test_the_first_command_has_its_form_for_windows():
     [windows] = fences(section("Run it"), "")
-    for line, quote in ((command, "'"), (windows.strip(), '"')):
-        [package] = re.findall(f"{quote}(.+?){quote}", line)
-        assert package in needed["dependencies"] and line.endswith(" microdonuts.py")
-    assert needed["requires-python"] == ">=3.11" and "Python 3.11 or later" in README
+    first = shell_lines()[0].replace("python3", "py").replace("/bin/", "/Scripts/")
+    assert windows.strip() == first.replace("/", "\\").replace("'", '"')
+
+
+def test_the_copy_to_break_has_the_page(tmp_path):
+    for name in (*FILES, "static"):
+        (tmp_path / name).symlink_to(HERE / name)
+    [copying] = [line for line in shell_lines() if line.startswith("mkdir ")]
+    subprocess.run(["bash", "-c", copying], cwd=tmp_path, check=True)
+    with Process(folder=tmp_path / "broken-shop") as shop:
+        assert b"<!DOCTYPE html>" in ask(shop.url, "GET", "/").body
 
 
 def test_a_folder_that_is_named_like_a_file_is_a_404_and_so_is_a_file_that_is_gone(tmp_path):
