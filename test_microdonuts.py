@@ -3136,7 +3136,7 @@ NOWHERE = f"There is nothing at this path: try {', '.join(microdonuts.ROUTES)}."
 # The sentences about a head that cannot be read. Such a request has no span.
 NO_HTTP = "This cannot be read as HTTP/1.1: check the request line and the headers."
 LONG_LINE = "The request line is too long: shorten the path and the query."
-LONG_HEAD = "The headers are too long: send at most 32768 characters."
+LONG_HEAD = "The headers are too long: send at most 32768 bytes."
 NO_METHOD = "This method is not known here: use GET, HEAD or POST."
 NO_VERSION = "Only HTTP/1.1 and HTTP/1.0 are spoken here: use one of them."
 UNREADABLE = (NO_HTTP, LONG_LINE, LONG_HEAD, NO_METHOD, NO_VERSION)
