@@ -667,7 +667,8 @@ class W3CBaggage(TextMapPropagator):
             context = baggage.set_baggage(key, value, context)
             member = ";".join(part.group() for part in parts)
             _, members = received.get(key, (None, []))  # a key may be repeated
-            received[key] = (value, [*members, member])
+            members.append(member)
+            received[key] = (value, members)
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
