@@ -359,14 +359,17 @@ COMMANDS = [
     f"{VENV}/bin/pip install -q (?P<packages>.+)",
     f"{VENV}/bin/python -m pytest -q -n auto",
     f"{VENV}/bin/python (broken-shop/microdonuts|flask_kitchen).py",
-    rf"(?P<variables>([A-Z_]+=\S+ )*){VENV}/bin/python microdonuts\.py"
-    r"( --port 80\d\d)?( --kitchen http://127\.0\.0\.1:8083)?",
+    rf"(?P<variables>([A-Z_]+=\S+ )*){VENV}/bin/python (no-tracing/)?microdonuts\.py"
+    r"( --port 80\d\d)?( --kitchen http://127\.0\.0\.1:8083)?( --fry-seconds 0)?",
+    r"ab -l -c 8 -n 2000 -p order\.json -T application/json http://127\.0\.0\.1:808[23]/order",
+    r"echo '(?P<order>.+)' > order\.json",
     f"{VENV}/bin/opentelemetry-instrument .*",  # it is run
 ]
 VARIABLES = {
     "OTEL_PROPAGATORS=b3",
     "OTEL_TRACES_SAMPLER=always_on",
     "OTEL_TRACES_EXPORTER=otlp",
+    "OTEL_TRACES_EXPORTER=none",
     "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318",
     "OTEL_SERVICE_NAME=kitchen",
 }
@@ -389,6 +392,10 @@ def test_the_commands_of_readme_are_those_of_the_project():
         match = next(filter(None, (re.fullmatch(form, command) for form in COMMANDS)), None)
         assert match, command
         names = match.groupdict()
+        if "order" in names:
+            assert len(microdonuts.parse_basket(json.loads(names["order"])["donuts"])) == 3
+        if "venv" not in names:
+            continue
         if command.startswith("python3 "):
             made.add(names["venv"])
         assert names["venv"] in made, command
