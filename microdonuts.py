@@ -8,10 +8,10 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
 
     POST /order                      SERVER    trace_request
       order                          INTERNAL  order
-        POST                         CLIENT    KitchenClient.exchange injects the context ...
+        POST                         CLIENT    exchange injects the context ...
           POST /kitchen/add_donuts   SERVER    ... and trace_request extracts it
             fry                      INTERNAL  Kitchen.fry_all, in another thread
-        GET                          CLIENT    KitchenClient.exchange
+        GET                          CLIENT    exchange
           GET /kitchen/get_donuts    SERVER    trace_request
 
     span         one timed piece of work, such as answering "POST /order"
@@ -33,7 +33,6 @@ import argparse
 import collections
 import contextlib
 import dataclasses
-import datetime
 import gc
 import ipaddress
 import json
@@ -83,9 +82,9 @@ def trace_request(request):
     In this order: extract the caller's context, make it current, start the span, make it current,
     answer, end the span, restore the previous context. `request` is the Handler of BLOCK 6.
     """
-    # Read the context that the caller has put into the headers with propagate.inject, as
-    # KitchenClient.exchange does in kitchen.py, and add it to the current context. A browser sends
-    # none. HeaderGetter (BLOCK 9) tells extract how to read the headers of http.server.
+    # Read the context that the caller has put into the headers with propagate.inject, as exchange
+    # does in kitchen.py, and add it to the current context. A browser sends none. HeaderGetter
+    # (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
     # Make it current, because start_span looks in the current context for a parent. After the block
     # the previous context is restored. Otherwise the caller would still be current when this thread
@@ -321,7 +320,7 @@ def describe_order(order_id, donuts):
     seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
     return {
         "order_id": order_id,
-        "estimated_delivery_time": 0 if state == "ready" else seconds,
+        "estimated_delivery_time": seconds,
         "state": state,
         "donuts": [
             {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
@@ -342,18 +341,16 @@ class CodeLocation(SpanProcessor):
     The names are those of the Attribute registry, Code and Thread.
     """
 
-    MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
-
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
         frame = sys._getframe(1)  # of the SDK, which called this method; ours is further out
-        while frame and frame.f_code.co_filename not in self.MODULES:
+        while frame and frame.f_code.co_filename not in (__file__, kitchen.__file__):
             frame = frame.f_back
         if frame:
             path = frame.f_code.co_filename
-            function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
-            attributes["code.function.name"] = function
+            module = pathlib.Path(path).stem
+            attributes["code.function.name"] = f"{module}.{frame.f_code.co_qualname}"
             attributes["code.file.path"] = path
             attributes["code.line.number"] = frame.f_lineno
         span.set_attributes(attributes)
@@ -379,30 +376,29 @@ class SpanStore(SpanProcessor):
 def terminal_line(span):
     """Return the line that the terminal shows when a span has ended.
 
-        12:00:00.001 -> CLIENT POST 200 1.5ms kitchen.py:117 <span id> <id of the parent> <trace id>
-        12:00:00.000    SERVER POST /order 200 2.5ms microdonuts.py:95 <span id> /#<trace id>
+        -> CLIENT POST 200         1.5ms    kitchen.py:102 <span id> <id of the parent> <trace id>
+           SERVER POST /order 200  2.5ms microdonuts.py:95 <span id> /#<trace id>
 
-    The arrow is -> if the span sent its context to another service, and <- if its parent came from
-    one. /#<trace id> is the address of the trace on the page.
+    The arrow is -> if the span called another service, and <- if its parent is in another service.
+    /#<trace id> is the address of the trace on the page.
     """
     attributes = span.attributes
-    clock = datetime.datetime.fromtimestamp(span.start_time / 1e9).strftime("%H:%M:%S.%f")[:-3]
     arrow = "  "
-    if span.parent and span.parent.is_remote:
-        arrow = "<-"
-    elif span.kind is SpanKind.CLIENT and "http.request.header" in " ".join(attributes):
+    if span.kind is SpanKind.CLIENT:
         arrow = "->"
+    elif span.parent and span.parent.is_remote:
+        arrow = "<-"
     outcome = attributes.get("error.type") or attributes.get("http.response.status_code", "ok")
     work = f"{span.kind.name} {span.name} {outcome}"
-    duration = f"{(span.end_time - span.start_time) / 1e6:.1f}ms"
+    milliseconds = (span.end_time - span.start_time) / 1e6
     file_name = os.path.basename(attributes.get("code.file.path", ""))
     code = f"{file_name}:{attributes.get('code.line.number')}"
     span_id = trace.format_span_id(span.context.span_id)
     trace_id = trace.format_trace_id(span.context.trace_id)
-    if span.parent is None:
-        return f"{clock} {arrow} {work} {duration} {code} {span_id} /#{trace_id}\n"
-    ids = f"{span_id} {trace.format_span_id(span.parent.span_id)} {trace_id[:6]}"
-    return f"{clock} {arrow} {work:35} {duration:>8} {code:>18} {ids}\n"
+    origin = f"/#{trace_id}"
+    if span.parent:
+        origin = f"{trace.format_span_id(span.parent.span_id)} {trace_id[:6]}"
+    return f"{arrow} {work:35} {milliseconds:6.1f}ms {code:>18} {span_id} {origin}\n"
 
 
 def make_processor(exporter):
@@ -631,6 +627,7 @@ def is_traced(path):
 ###############################################################################
 
 KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
+MAX_ORDER_SPANS = 1_000  # with a tracestate in each, these are 16 MB
 MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # bytes; the longest tracestate alone has 16,447
 
@@ -721,9 +718,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
-        # RFC 9110 7.6.1: a list of options, which http.server understands if it has only one.
-        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
-        if "close" in [option.strip(" \t") for option in options]:
+        # RFC 9110 7.6.1: a list of options. http.server understands a single one.
+        if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
             self.close_connection = True
         self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
         try:
@@ -910,15 +906,9 @@ class Server(ThreadingHTTPServer):
 
     def remember_span(self, order_id, span_context):
         """Keep the span of an order for the links of its status checks; forget the oldest."""
-        # Its tracestate is left out, because 10,000 of them could be 160 MB. No lock is needed,
-        # because one_at_a_time lets in no second thread.
-        self.order_spans[order_id] = trace.SpanContext(
-            span_context.trace_id,
-            span_context.span_id,
-            is_remote=False,
-            trace_flags=span_context.trace_flags,
-        )
-        if len(self.order_spans) > kitchen.MAX_REMEMBERED:
+        # No lock is needed, because one_at_a_time lets in no second thread.
+        self.order_spans[order_id] = span_context
+        if len(self.order_spans) > MAX_ORDER_SPANS:
             del self.order_spans[next(iter(self.order_spans))]
 
     def process_request(self, request, client_address):
@@ -958,7 +948,7 @@ class Server(ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
         self.server_close()
-        self.client.close()
+        self.client.handler.close()
         self.kitchen.close()
 
 

@@ -20,104 +20,20 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 ###############################################################################
 
 ###############################################################################
-# BLOCK 8: the client of the kitchen
+# BLOCK 8: the CLIENT span
 ###############################################################################
 
 
-class KitchenClient:
-    """Calls the kitchen at `url`, which has the form "http://host:port".
+def exchange(client, request, deadline):
+    """Send a request to the kitchen. Return the response and its body.
 
-    Each call has a deadline, which is a value of time.monotonic(). A call that fails raises a
-    Refusal: 502 if the kitchen cannot be reached or answers nonsense, 503 if it is full, and 504 if
-    it has not answered by the deadline.
+    The KitchenClient of BLOCK 13 calls this for each request. It has an opener, which is urllib's
+    way to send one, and that opener's handler, which reads the answer.
     """
-
-    def __init__(self, url):
-        self.url = url
-        parts = urllib.parse.urlsplit(url)
-        self.host = parts.hostname
-        self.port = parts.port or 80
-        self.handler = KeptConnection()  # makes urllib keep one connection for all calls (BLOCK 13)
-        # An opener with this handler alone knows no proxies. It follows no redirects, which would
-        # take our headers to another host, and it returns a 404 or 500 like any other answer.
-        self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(self.handler)
-
-    def exchange(self, request, deadline):
-        """Send a request and return its response and the bytes of its body."""
-        self.handler.deadline = deadline
-        response = self.opener.open(request)
-        body = self.handler.read_body(response)
-        return response, body
-
-    def call(self, method, path, deadline, body=None):
-        """Make one request, and return the status and the body of the answer."""
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, body, headers, method=method)
-        try:
-            response, data = self.exchange(request, deadline)
-        except TimeoutError as error:
-            self.close()
-            sentence = f"The kitchen at {self.url} took too long: check that it is running."
-            raise Refusal(504, sentence) from error
-        except (OSError, HTTPException, UnicodeError) as error:
-            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
-            # or that is not HTTP. UnicodeError: a host name that cannot exist.
-            self.close()
-            reason = type(error).__name__
-            sentence = (
-                f"The kitchen at {self.url} did not answer ({reason}): check that it is running."
-            )
-            raise Refusal(502, sentence) from error
-        if response.status == 503:
-            raise Refusal(503, KITCHEN_IS_FULL)
-        return response.status, data
-
-    def add_donut(self, order_id, flavor, deadline):
-        """Have one donut fried for an order."""
-        fields = {"order_id": order_id, "flavor": flavor}
-        status, data = self.call(
-            "POST", "/kitchen/add_donuts", deadline, json.dumps(fields).encode()
-        )
-        self.parse(status, data)  # raises a Refusal unless the donut was accepted
-
-    def get_donuts(self, order_id, deadline):
-        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
-        path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
-        status, data = self.call("GET", path, deadline)
-        if status == 404:
-            return []
-        donuts = self.parse(status, data)
-        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
-            sentence = f"The kitchen at {self.url} sent no list of donuts: look at its terminal."
-            raise Refusal(502, sentence)
-        return donuts
-
-    def parse(self, status, data):
-        """Return the JSON value of an answer, whose status has to be 200."""
-        if status != 200:
-            sentence = f"The kitchen at {self.url} answered with {status}: look at its terminal."
-            raise Refusal(502, sentence)
-        try:
-            return read_json(data)
-        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-            sentence = f"The kitchen at {self.url} did not send JSON: look at its terminal."
-            raise Refusal(502, sentence) from None
-
-    def close(self):
-        self.handler.close()
-
-
-class Refusal(Exception):
-    """An answer other than 200 that this program gives on purpose.
-
-    It has an HTTP status, one sentence that says what to do, and headers to send along.
-    """
-
-    def __init__(self, status, sentence):
-        super().__init__(sentence)
-        self.status = status
-        self.headers = {"Retry-After": "10"} if status == 503 else {}
+    client.handler.deadline = deadline  # until then the handler waits for the answer
+    response = client.opener.open(request)
+    body = client.handler.read_body(response)
+    return response, body
 
 
 ###############################################################################
@@ -133,7 +49,6 @@ FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
 RECEIVED_SECONDS = 0.4  # of these, the first part, in which the donut is "received"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
-KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
 @dataclasses.dataclass(eq=False)  # equal donuts are not the same: forget needs the right one
@@ -153,8 +68,7 @@ class Kitchen:
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Guards the donuts and the next three attributes. It is reentrant because add_donuts, which
-        # holds it, calls forget.
+        # Guards the next three attributes. It is reentrant, because add_donuts calls forget.
         self.lock = threading.RLock()
         self.donuts = collections.deque()  # all that are remembered, the oldest first
         self.orders = {}  # the same donuts in lists, by order id
@@ -245,16 +159,6 @@ class Kitchen:
         self.fryer.join()
 
 
-def pause(seconds):
-    if seconds > 0:  # even a sleep of 0 seconds would wait for other threads
-        time.sleep(seconds)
-
-
-def is_order_id(value):
-    """Tell whether a value is printable text of 1 to 100 characters."""
-    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
-
-
 ###############################################################################
 # BLOCK 11: what is written on spans
 ###############################################################################
@@ -264,11 +168,92 @@ def is_order_id(value):
 ###############################################################################
 
 ###############################################################################
-# BLOCK 13: a kept connection, and JSON. Skip it: only the peer's address is about tracing.
+# BLOCK 13: the client of the kitchen. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
 MAX_ANSWER = 1_048_576  # bytes
-MAX_IDLE_SECONDS = 5  # half of Handler.timeout, in microdonuts.py, after which the kitchen closes
+KITCHEN_IS_FULL = "The kitchen is full: try again later."
+
+
+class Refusal(Exception):
+    """An answer other than 200 that this program gives on purpose.
+
+    It has an HTTP status, one sentence that says what to do, and headers to send along.
+    """
+
+    def __init__(self, status, sentence):
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
+
+
+class KitchenClient:
+    """Calls the kitchen at `url`, which has the form "http://host:port".
+
+    Each call has a deadline, which is a value of time.monotonic(). A call that fails raises a
+    Refusal: 502 if the kitchen cannot be reached or answers nonsense, 503 if it is full, and 504 if
+    it has not answered by the deadline.
+    """
+
+    def __init__(self, url):
+        self.url = url
+        parts = urllib.parse.urlsplit(url)
+        self.host = parts.hostname
+        self.port = parts.port or 80
+        self.handler = KeptConnection()
+        # An opener with this handler alone knows no proxies. It follows no redirects, which would
+        # take our headers to another host, and it returns a 404 or 500 like any other answer.
+        self.opener = urllib.request.OpenerDirector()
+        self.opener.add_handler(self.handler)
+
+    def add_donut(self, order_id, flavor, deadline):
+        """Have one donut fried for an order."""
+        fields = {"order_id": order_id, "flavor": flavor}
+        body = json.dumps(fields).encode()
+        status, data = self.call("POST", "/kitchen/add_donuts", deadline, body)
+        self.parse(status, data)  # raises a Refusal unless the donut was accepted
+
+    def get_donuts(self, order_id, deadline):
+        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
+        path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
+        status, data = self.call("GET", path, deadline)
+        if status == 404:
+            return []
+        donuts = self.parse(status, data)
+        if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
+            raise self.refusal(502, "sent no list of donuts")
+        return donuts
+
+    def call(self, method, path, deadline, body=None):
+        """Make one request, and return the status and the body of the answer."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            response, data = exchange(self, request, deadline)
+        except TimeoutError as error:
+            self.handler.close()
+            raise self.refusal(504, "took too long") from error
+        except (OSError, HTTPException, UnicodeError) as error:
+            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
+            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            self.handler.close()
+            raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
+        if response.status == 503:
+            raise Refusal(503, KITCHEN_IS_FULL)
+        return response.status, data
+
+    def parse(self, status, data):
+        """Return the JSON value of an answer, whose status has to be 200."""
+        if status != 200:
+            raise self.refusal(502, f"answered with {status}")
+        try:
+            return read_json(data)
+        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
+            raise self.refusal(502, "did not send JSON") from None
+
+    def refusal(self, status, problem):
+        sentence = f"The kitchen at {self.url} {problem}: start it, or look at its terminal."
+        return Refusal(status, sentence)
 
 
 class KeptConnection(urllib.request.HTTPHandler):
@@ -280,7 +265,6 @@ class KeptConnection(urllib.request.HTTPHandler):
     def __init__(self):
         super().__init__()
         self.connection = None
-        self.idle_since = 0.0
         self.deadline = 0.0
 
     def http_open(self, request):
@@ -293,7 +277,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             self.connection.connect()
             # A DeadlineSocket takes over the file descriptor of the socket that has connected.
             self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.start_exchange(self.deadline)
+        self.connection.sock.set_deadline(self.deadline)
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         return self.connection.getresponse()
@@ -304,18 +288,15 @@ class KeptConnection(urllib.request.HTTPHandler):
             if len(response.headers.get_all("Content-Length", [])) > 1:
                 raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
-            if response.length:  # what was promised has not come, or is more than we want
+            if response.length or len(body) == MAX_ANSWER:  # it is cut short, or too long
                 raise IncompleteRead(body, response.length)
         if response.will_close:
             self.close()
-        self.idle_since = time.monotonic()
         return body
 
     def is_usable(self):
         """Tell whether the kept connection is open, with nothing to be read from it."""
         if self.connection is None or self.connection.sock is None:
-            return False
-        if time.monotonic() - self.idle_since > MAX_IDLE_SECONDS:
             return False
         try:
             self.connection.sock.settimeout(0)
@@ -343,15 +324,13 @@ class FinalResponse(HTTPResponse):
 
 
 class DeadlineSocket(socket.socket):
-    """Reads until a deadline, and at most MAX_ANSWER bytes.
+    """Reads until a deadline.
 
     A plain timeout begins anew with every byte, so that a slow answer could take for ever.
     """
 
-    def start_exchange(self, deadline):
-        """Start to count the time and the bytes of one exchange."""
+    def set_deadline(self, deadline):
         self.deadline = deadline
-        self.bytes_left = MAX_ANSWER
         self.settimeout(max(0.001, deadline - time.monotonic()))
 
     def recv_into(self, *arguments):
@@ -359,15 +338,7 @@ class DeadlineSocket(socket.socket):
         if seconds_left <= 0:
             raise TimeoutError("the deadline has passed")
         self.settimeout(seconds_left)
-        count = super().recv_into(*arguments)
-        self.bytes_left -= count
-        if self.bytes_left < 0:
-            raise AnswerTooLong(f"more than {MAX_ANSWER} bytes")
-        return count
-
-
-class AnswerTooLong(HTTPException):
-    pass
+        return super().recv_into(*arguments)
 
 
 def read_json(data):
@@ -379,6 +350,11 @@ def refuse_constant(name):
     raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
 
 
+def is_order_id(value):
+    """Tell whether a value is printable text of 1 to 100 characters."""
+    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
+
+
 def is_donut(item):
     """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
     return (
@@ -388,3 +364,8 @@ def is_donut(item):
         and type(item.get("ready_in")) in (int, float)
         and 0 <= item["ready_in"] < float("inf")
     )
+
+
+def pause(seconds):
+    if seconds > 0:  # even a sleep of 0 seconds would wait for other threads
+        time.sleep(seconds)

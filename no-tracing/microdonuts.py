@@ -186,7 +186,7 @@ def describe_order(order_id, donuts):
     seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
     return {
         "order_id": order_id,
-        "estimated_delivery_time": 0 if state == "ready" else seconds,
+        "estimated_delivery_time": seconds,
         "state": state,
         "donuts": [
             {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
@@ -363,9 +363,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.read_target()
         self.length = self.headers.get("Content-Length", "").strip(" \t")
-        # RFC 9110 7.6.1: a list of options, which http.server understands if it has only one.
-        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
-        if "close" in [option.strip(" \t") for option in options]:
+        # RFC 9110 7.6.1: a list of options. http.server understands a single one.
+        if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
             self.close_connection = True
         self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
         try:
@@ -582,7 +581,7 @@ class Server(ThreadingHTTPServer):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
         self.server_close()
-        self.client.close()
+        self.client.handler.close()
         self.kitchen.close()
 
 
