@@ -609,9 +609,17 @@ def test_an_order_of_100_donuts_is_whole_and_what_strangers_send_is_cut(shop, sp
 def chains_of_the_diagram():
     """Return the chains of the diagram: what follows what, and the words on the arrows between."""
     [drawing] = fences(section("Read the page's trace"), "")
-    assert max(map(len, drawing.splitlines())) <= 100
+    heading, threads, *lines = drawing.splitlines()
+    # Those who call each other, and the threads in which they are: see `chain` below.
+    assert re.split("  +", heading.strip()) == ["you", "the shop", "the kitchen", "the fryer"]
+    assert re.split("  +", threads.strip()) == [
+        "a thread for each connection",
+        "the same",
+        "one thread",
+    ]
+    assert max(map(len, lines)) <= 100
     found = []
-    for line in drawing.splitlines():
+    for line in lines:
         if ">" in line:
             words = [word for word in re.split(r"[ +]*-{2,}>? *", line.strip()) if word]
             found.append(words if line.startswith(" POST") else [*found[-1][:2], *words])
@@ -2878,6 +2886,20 @@ def test_a_kitchen_in_flask_continues_our_trace(tmp_path, propagators, is_baggag
     assert kitchen_in_flask.words() == [reply.body["order_id"] if is_baggage_sent else "None"] * 2
     # The page draws the shop's half, and says that the other one is missing.
     assert len(read_out["spans"]) == 5 and "does not show its spans" in read_out["missing"]
+
+
+def test_a_kitchen_in_flask_answers_as_our_kitchen_does(tmp_path, shop):
+    donut = {"order_id": "a", "flavor": "jelly"}
+    with FlaskKitchen(tmp_path) as kitchen_in_flask:
+        for count in (1, 2):
+            for url in (shop.url, kitchen_in_flask.url):
+                header = ("Content-Type", "application/json")
+                added = ask(url, "POST", "/kitchen/add_donuts", donut, [header])
+                assert added.body == {"order_id": "a", "donuts": count}
+        listed = ask(kitchen_in_flask.url, "GET", "/kitchen/get_donuts?order_id=a").body
+        assert ask(kitchen_in_flask.url, "GET", "/kitchen/get_donuts?order_id=b").body == []
+    ours = ask(shop.url, "GET", "/kitchen/get_donuts?order_id=a").body
+    assert listed == [{**each, "status": "ready", "ready_in": 0} for each in ours]
 
 
 # ---------------------------------------------------------------- README: elsewhere, and settings
