@@ -4741,6 +4741,13 @@ def test_the_walkthrough_has_ten_steps_of_like_weight():
     assert max(map(len, prose.splitlines())) <= 120
 
 
+def test_the_header_that_the_walkthrough_names_is_that_of_the_hop_that_it_shows():
+    step = WALKTHROUGH.partition("## Step 3: ")[2].partition("## Step 4: ")[0]
+    [shown] = re.findall(r"The header of this hop was `traceparent: ([^`]+)`", step)
+    hops = [span.groups() for span in PLAIN.finditer(step) if span[5] == "POST"]
+    assert shown in [f"00-{trace_id}-{span_id}-03" for trace_id, span_id, *_ in hops]
+
+
 def test_the_walkthroughs_commands_and_names_are_those_of_the_program():
     """The looks do not show what a later step replaces, nor a wrong path to Python."""
     starting = r"([A-Z_]+=\S+ )*\.\./\.venv/bin/python microdonuts\.py( --[a-z]+ \S+)*"
