@@ -2,7 +2,7 @@
 
 A trace crosses two boundaries in this file:
 
-    between two processes   KitchenClient.exchange writes the context into the headers of a request.
+    between two processes   exchange writes the context into the headers of a request.
                             trace_request, in microdonuts.py, reads it from there.
     between two threads     Kitchen.enqueue puts the context into a queue, beside a donut.
                             Kitchen.fry_all, in the fryer's thread, takes both out.
@@ -36,8 +36,6 @@ from opentelemetry.propagators.textmap import default_getter, default_setter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace import SpanKind, StatusCode
 
-# Comments in both files name pages of OpenTelemetry's Semantic Conventions v1.44.0: "HTTP spans",
-# "Recording errors", "Attribute registry". The schema URL tells a backend that version.
 tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -58,13 +56,13 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 
 @contextlib.contextmanager
 def use_span(span):
-    """Make a span the current one inside a `with` block, and end it after the block.
+    """Make a span the current one inside a `with` block, then restore the previous one and end it.
 
-    An exception that leaves the block is noted on the span, and then goes on to the caller.
+    An exception that leaves the block is noted on the span, and goes on.
     """
-    # The API's use_span does that, too, but its handling of errors is switched off: it would record
-    # an exception again on each span around this one, and would take every Refusal, which is an
-    # answer such as 404, for an error. note_failure (BLOCK 11) tells them apart.
+    # The API could note an exception, too, but this is switched off for two reasons: it would
+    # record the exception again on each span around this one, and it would take a Refusal, which
+    # can be an answer such as 404, for an error. note_failure (BLOCK 11) knows better.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -93,8 +91,8 @@ def use_context(new_context):
 def exchange(client, request, deadline):
     """Send a request to the kitchen, in a CLIENT span. Return the response and its body.
 
-    The KitchenClient of BLOCK 13 calls this for each request. It has an opener, which is urllib's
-    way to send one, and that opener's handler, which reads the answer.
+    KitchenClient.call (BLOCK 13) calls this. client.opener sends the request, with urllib, and
+    client.handler reads the answer.
     """
     attributes = {
         "http.request.method": request.method,
@@ -103,13 +101,13 @@ def exchange(client, request, deadline):
         "server.port": client.port,
     }
     span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-    with use_span(span):  # the current span in this block; ended after it
+    with use_span(span):
         # Write the current context into the headers. This has to happen inside the CLIENT span,
         # because the current span becomes the parent of the kitchen's SERVER span. The other half
         # is propagate.extract, in trace_request of microdonuts.py.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        client.handler.deadline = deadline  # until then the handler waits for the answer
+        client.handler.deadline = deadline  # how long it waits for the answer
         response = client.opener.open(request)
         describe_response(span, response)
         body = client.handler.read_body(response)
@@ -121,12 +119,12 @@ def exchange(client, request, deadline):
 
 def describe_response(span, response):
     """Write on a CLIENT span what the status line says ("HTTP spans", HTTP client span)."""
-    version = f"{response.version // 10}.{response.version % 10}"
+    version = f"{response.version // 10}.{response.version % 10}"  # 11 means 1.1
     attributes = {"http.response.status_code": response.status, "network.protocol.version": version}
     span.set_attributes(attributes)
     if response.status >= 400:
-        # To a client every 4xx and 5xx is an error. To a server only a 5xx is: describe_answer, in
-        # microdonuts.py, leaves a 4xx alone, because that is a mistake of the client.
+        # To a client every 4xx and 5xx is an error. To a server only a 5xx is (describe_answer, in
+        # microdonuts.py).
         span.set_attribute("error.type", str(response.status))
         span.set_status(StatusCode.ERROR)
 
@@ -150,7 +148,7 @@ TRACEPARENT = re.compile(
     (?P<parent_id> (?!0{16}) [0-9a-f]{16} ) -   # 3.2.2.4: the span that sent this; not all zeros
     (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled (3.2.2.5.1), and
                                                 # bit 1 is random (3.2.2.5.2)
-    (?P<more>      -.*                    )?    # 3.2.4: fields of a later version
+    (?P<later>     -.*                    )?    # 3.2.4: fields of a later version
     """,
     re.VERBOSE,
 )
@@ -166,33 +164,34 @@ class W3CTraceContext(TextMapPropagator):
 
         Without a valid traceparent, return it as it is: the receiver then begins a new trace.
         """
-        if context is None:
-            context = Context()
-        lines = getter.get(carrier, "traceparent") or []
-        if len(lines) != 1:
+        if context is None:  # the API's name, which hides the module `context` here
+            context = Context()  # an empty one
+        values = getter.get(carrier, "traceparent") or []
+        if len(values) != 1:
             return context  # absent, or repeated: only a list may be repeated (RFC 9110 5.3)
-        match = TRACEPARENT.fullmatch(lines[0].strip(" \t"))
+        match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
         if match is None:
-            return context  # 3.2.2: not the form above. 3.3: its tracestate is not read, either
-        if match["version"] == "00" and match["more"]:
-            return context  # 3.2.2.2: 00 has four fields. 3.2.4: a later version may have more
+            return context  # not the form above (3.2.2); its tracestate is not read, either (3.3)
+        if match["version"] == "00" and match["later"]:
+            return context  # version 00 has four fields (3.2.2.2); later ones may have more (3.2.4)
         sender = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["parent_id"], 16),
             is_remote=True,
-            # 3.2.2.5.3: bits other than sampled and random are not passed on.
+            # Bits other than sampled and random are not passed on (3.2.2.5.3).
             trace_flags=TraceFlags(int(match["flags"], 16) & 0b11),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate") or []),
         )
+        # The sender's span itself is in another process. A NonRecordingSpan takes its place here.
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span into the headers."""
         current = trace.get_current_span(context).get_span_context()
         if not current.is_valid:
-            return
+            return  # no span is current
         setter.set(carrier, "traceparent", format_traceparent(current))
-        if len(current.trace_state) > 0:  # 3.3.2: an empty tracestate is not sent
+        if len(current.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
             setter.set(carrier, "tracestate", current.trace_state.to_header())
         # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject,
         # too. By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
@@ -200,7 +199,7 @@ class W3CTraceContext(TextMapPropagator):
 
 
 def format_traceparent(span_context):
-    """Return the traceparent of a span. 3.2.4: its version is 00, whatever was received."""
+    """Return the traceparent of a span. Its version is 00, whatever was received (3.2.4)."""
     trace_id = f"{span_context.trace_id:032x}"
     span_id = f"{span_context.span_id:016x}"
     flags = f"{span_context.trace_flags:02x}"
@@ -208,21 +207,21 @@ def format_traceparent(span_context):
 
 
 class HeaderGetter(Getter):
-    """Reads headers for a propagator from an email.message.Message, as http.server has them.
+    """Reads the headers of http.server, an email.message.Message, for a propagator.
 
-    A dict would not do. It takes Traceparent for another name than traceparent, although names of
-    headers are case-insensitive (3.2.1), and it has only one value for a repeated header.
+    A dict of headers would not do. It takes Traceparent for another name than traceparent, although
+    names of headers are case-insensitive (3.2.1), and has only one value for a repeated header.
     """
 
     def get(self, carrier, key):
-        lines = carrier.get_all(key)
-        if lines is None:
+        values = carrier.get_all(key)
+        if values is None:
             return None  # there is no such header
         if key == "traceparent":
-            return lines  # it must not be repeated, so extract has to see whether it is
-        return [",".join(lines)]  # RFC 9110 5.3: any other header that is repeated is one list
+            return values  # it must not be repeated, so extract has to see whether it is
+        return [",".join(values)]  # any other header that is repeated is one list (RFC 9110 5.3)
 
-    def keys(self, carrier):
+    def keys(self, carrier):  # every Getter has this method
         return carrier.keys()
 
 
@@ -232,12 +231,12 @@ class HeaderGetter(Getter):
 
 STATES = ("new_order", "received", "cooking", "ready")
 FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
-RECEIVED_SECONDS = 0.4  # of these, the first part, in which the donut is "received"
+RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 
 
-@dataclasses.dataclass(eq=False)  # equal donuts are not the same: forget needs the right one
+@dataclasses.dataclass(eq=False)  # compared by identity, so that forget removes the right one
 class Donut:
     order_id: str
     flavor: str
@@ -249,7 +248,7 @@ class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
     At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten. These are ready by then, because MAX_WAITING is much smaller.
+    oldest are forgotten, which are ready by then, because MAX_WAITING is much smaller.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
@@ -286,10 +285,10 @@ class Kitchen:
                 # The span has the exception by now. Forget the donut, and fry the next one.
                 traceback.print_exc()
                 self.forget(donut)
-        # "fry" is a child of the request, so that it is in the trace of its order, where a reader
-        # looks for it. A trace of its own, with a link to the request, would also be right, because
-        # the request does not wait for frying. Between two services, the spans on both sides of a
-        # queue are called PRODUCER and CONSUMER.
+        # "fry" could also be a trace of its own, with a link to the request, which does not wait
+        # for it. As a child it is where a reader looks for it, in the trace of the order. (Between
+        # two services, the spans on both sides of a queue would have the kinds PRODUCER and
+        # CONSUMER.)
         # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
         # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
 
@@ -414,6 +413,18 @@ def order_attributes():
     # onto spans as they start. It has to be added by hand, with a predicate that chooses the keys.
 
 
+class Refusal(Exception):
+    """An answer other than 200 that this program gives on purpose.
+
+    It has an HTTP status, one sentence that says what to do, and headers to send along.
+    """
+
+    def __init__(self, status, sentence):
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {"Retry-After": "10"} if status == 503 else {}
+
+
 def note_failure(span, error):
     """Mark a span as failed, unless the exception is a Refusal below 500 ("Recording errors")."""
     if isinstance(error, Refusal):
@@ -422,8 +433,8 @@ def note_failure(span, error):
         error_type = str(error.status)
     else:
         error_type = type_name(error)
-        # The exception becomes an event of the innermost span that it ends, and of no other. Newer
-        # conventions use a log record for it, but this program has no logs.
+        # The exception becomes an event of the innermost span that it leaves, and of no other.
+        # Newer conventions use a log record for it, but this program has no logs.
         if not hasattr(error, "is_recorded"):
             error.is_recorded = True
             span.record_exception(error)
@@ -710,18 +721,6 @@ MAX_ANSWER = 1_048_576  # bytes
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
-class Refusal(Exception):
-    """An answer other than 200 that this program gives on purpose.
-
-    It has an HTTP status, one sentence that says what to do, and headers to send along.
-    """
-
-    def __init__(self, status, sentence):
-        super().__init__(sentence)
-        self.status = status
-        self.headers = {"Retry-After": "10"} if status == 503 else {}
-
-
 class KitchenClient:
     """Calls the kitchen at `url`, which has the form "http://host:port".
 
@@ -742,7 +741,7 @@ class KitchenClient:
         self.opener.add_handler(self.handler)
 
     def add_donut(self, order_id, flavor, deadline):
-        """Have one donut fried for an order."""
+        """Hand one donut of an order to the kitchen."""
         fields = {"order_id": order_id, "flavor": flavor}
         body = json.dumps(fields).encode()
         status, data = self.call("POST", "/kitchen/add_donuts", deadline, body)

@@ -6,6 +6,7 @@ The shop takes an order, and asks the kitchen to fry the donuts. It does so over
 run in one process by default. Every span, every inject and every extract is written by hand, to
 show what auto-instrumentation does behind the scenes. This is the trace of an order of one donut:
 
+    span                             kind      started by
     POST /order                      SERVER    trace_request
       order                          INTERNAL  order
         POST                         CLIENT    exchange injects the context ...
@@ -14,10 +15,14 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
         GET                          CLIENT    exchange
           GET /kitchen/get_donuts    SERVER    trace_request
 
-    span         one timed piece of work, such as answering "POST /order"
+    span         one timed piece of work, such as answering "POST /order"; the kind SERVER answers a
+                 request, CLIENT sends one, and INTERNAL does neither
+    attribute    a name and a value that are written on a span
     trace        all the spans that one request leads to; they share a trace id
+    link         a pointer from a span to a span of another trace
     baggage      names and values that travel with a trace, such as the order id
     context      the current span and the current baggage; each thread, or asyncio task, has its own
+    span context the ids and the flags of one span; it is what a traceparent holds
     carrier      what takes a context to another process: here, the headers of a request
     traceparent  the header that does: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
                  (version, trace id, id of the span that sent it, flags)
@@ -52,9 +57,9 @@ from http.client import HTTPException, HTTPMessage, LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-# Importing opentelemetry.propagate fails if this variable names a propagator that no package has
-# installed, such as b3. We have our own, so the variable is taken out of the environment, also for
-# child processes. set_up_tracing (BLOCK 4) applies it.
+# This variable is taken out of the environment before opentelemetry.propagate is imported. The
+# import would fail if it named a propagator that no package has installed, such as b3, which is our
+# own. set_up_tracing (BLOCK 4) applies it.
 OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
 from opentelemetry import baggage, context, propagate, trace
@@ -69,6 +74,9 @@ import kitchen
 from kitchen import ORDER_ID, HeaderGetter, Kitchen, KitchenClient, Refusal
 from kitchen import note_failure, use_context, use_span
 
+# A tracer makes spans. Comments in both files name pages of OpenTelemetry's Semantic Conventions
+# v1.44.0, such as "HTTP spans" and "Recording errors", and the schema URL tells a backend that
+# version.
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -80,15 +88,15 @@ def trace_request(request):
     """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
     In this order: extract the caller's context, make it current, start the span, make it current,
-    answer, end the span, restore the previous context. `request` is the Handler of BLOCK 6.
+    answer, end the span, restore the previous context. Handler.do_GET (BLOCK 6) calls this.
     """
     # Read the context that the caller has put into the headers with propagate.inject, as exchange
     # does in kitchen.py, and add it to the current context. A browser sends none. HeaderGetter
     # (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
     # Make it current, because start_span looks in the current context for a parent. After the block
-    # the previous context is restored. Otherwise the caller would still be current when this thread
-    # answers the next request on the same connection, and would become the parent of that one, too.
+    # the previous context is restored. Otherwise the caller's span would stay current, and would
+    # become the parent of the next request on this connection, which the same thread answers.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
@@ -96,19 +104,19 @@ def trace_request(request):
             answer = request.dispatch()  # calls the endpoint; turns an exception into an answer
             describe_answer(span, answer)
             add_server_timing(span, answer)
-            request.send(answer)
+            request.send(answer)  # if the caller has gone, this raises, and use_span notes it
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
-    # WSGI application in the same steps, unless a span is current already. No package does it for
-    # http.server.
+    # WSGI application in the same steps, unless a span is current already: then it extracts
+    # nothing, and its own span is INTERNAL. No package does it for http.server.
 
 
 def server_attributes(request):
-    """Return the attributes that are known before the work begins. A sampler sees no others.
+    """Return the attributes that are known when the span starts ("HTTP spans", HTTP server span).
 
-    The names are those of "HTTP spans", HTTP server span, and of the "Attribute registry".
+    A sampler, which decides whether a trace is recorded, sees no others.
     """
     host, port = parse_authority(request.authority) or (None, None)
-    client_address, client_port = request.client_address[:2]  # an IPv6 address has two parts more
+    client_address, client_port = request.client_address[:2]  # an IPv6 address has two more parts
     attributes = {
         # The request
         "http.request.method": request.command,
@@ -129,8 +137,8 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # Only the kitchen takes the order id from the baggage. The shop creates the id of an order,
-        # and reads that of a status check from the body.
+        # Only the kitchen takes the order id from the baggage. The shop does not know it yet: it
+        # creates the id of an order, or reads it from the body of a status check.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
@@ -142,15 +150,15 @@ def describe_answer(span, answer):
         return  # To a server a 4xx is not an error, because the mistake is the client's.
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    else:  # a Refusal, of which the status says enough
+    else:  # a Refusal: its sentence is on the span inside, and in the answer
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
 
 def add_server_timing(span, answer):
-    """Tell the caller, such as the page, its trace id (W3C Trace Context, draft, Server-Timing)."""
+    """Tell the page which span this was (W3C Trace Context, editor's draft, Server-Timing)."""
     span_context = span.get_span_context()
-    # With OTEL_SDK_DISABLED=true, the span is not ours: it is that of the caller, or invalid.
+    # With OTEL_SDK_DISABLED=true, start_span has returned the caller's span, or an invalid one.
     if span_context.is_valid and not span_context.is_remote:
         traceparent = kitchen.format_traceparent(span_context)
         answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
@@ -160,8 +168,8 @@ def add_server_timing(span, answer):
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, with the fields of its JSON body, and the server, which has what the
-# endpoints need (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into one.
+# An endpoint takes a request, whose `fields` are its JSON body, and the server (BLOCK 6). It
+# returns an Answer, or raises a Refusal, which Handler.dispatch turns into one.
 
 
 def order(request, server):
@@ -172,21 +180,21 @@ def order(request, server):
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # waits for its turn; then it has until the deadline
-        # set_baggage returns a new context, in which the order id is baggage. Each call has the id
-        # in its body, too, but baggage also reaches the fryer, and any service behind the kitchen.
+    with server.one_at_a_time() as deadline:  # waits for its turn; all is done by the deadline
+        # set_baggage returns a new context, in which the order id is baggage. The calls name the
+        # order anyway, but baggage goes wherever the trace goes, also behind the kitchen.
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
             with use_span(tracer.start_span("order", attributes=attributes)) as span:
-                server.remember_span(order_id, span.get_span_context())
+                server.remember_span_context(order_id, span.get_span_context())
                 donuts = place_order(server.client, order_id, flavors, deadline)
                 return json_answer(describe_order(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
-    """Have each donut fried, and return all donuts of the order.
+    """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the sentence says how many there are.
+    fried all the same, so the error says how many there are.
     """
     accepted = 0
     try:
@@ -211,8 +219,8 @@ def order_status(request, server):
     order_id = parse_order_id(request.fields.get("order_id"))
     # The page sends no traceparent, so each status check is a trace of its own. The order is not
     # its parent, but the reason for it, so a link points to the span of the order.
-    order_span = server.order_spans.get(order_id)
-    links = [trace.Link(order_span)] if order_span else []
+    order_span_context = server.order_span_contexts.get(order_id)
+    links = [trace.Link(order_span_context)] if order_span_context else []
     attributes = {ORDER_ID: order_id}
     with server.one_at_a_time() as deadline:
         with use_context(baggage.set_baggage(ORDER_ID, order_id)):
@@ -627,7 +635,7 @@ def is_traced(path):
 ###############################################################################
 
 KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
-MAX_ORDER_SPANS = 1_000  # with a tracestate in each, these are 16 MB
+MAX_SPAN_CONTEXTS = 1_000  # with a tracestate in each, these are 16 MB
 MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # bytes; the longest tracestate alone has 16,447
 
@@ -881,7 +889,7 @@ class Server(ThreadingHTTPServer):
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.client = KitchenClient(arguments.kitchen or self.url)
-        self.order_spans = {}  # order id: the SpanContext of its "order" span; the oldest first
+        self.order_span_contexts = {}  # by order id, of its "order" span; the oldest first
         self.order_lock = threading.Lock()
         self.connections = set()
         self.is_closing = False
@@ -904,12 +912,12 @@ class Server(ThreadingHTTPServer):
         finally:
             self.order_lock.release()
 
-    def remember_span(self, order_id, span_context):
-        """Keep the span of an order for the links of its status checks; forget the oldest."""
-        # No lock is needed, because one_at_a_time lets in no second thread.
-        self.order_spans[order_id] = span_context
-        if len(self.order_spans) > MAX_ORDER_SPANS:
-            del self.order_spans[next(iter(self.order_spans))]
+    def remember_span_context(self, order_id, span_context):
+        """Keep the span context of an order for the links of status checks; forget the oldest."""
+        # No lock is needed, because one_at_a_time lets in no second thread that could write.
+        self.order_span_contexts[order_id] = span_context
+        if len(self.order_span_contexts) > MAX_SPAN_CONTEXTS:
+            del self.order_span_contexts[next(iter(self.order_span_contexts))]
 
     def process_request(self, request, client_address):
         self.connections.add(request)

@@ -258,11 +258,11 @@ def test_a_404_is_an_error_to_the_client_alone(shop, spans):
 
 
 def test_the_shop_forgets_the_oldest_order_and_its_link_first(spans, monkeypatch):
-    monkeypatch.setattr(microdonuts, "MAX_ORDER_SPANS", 2)
+    monkeypatch.setattr(microdonuts, "MAX_SPAN_CONTEXTS", 2)
     with FakeKitchen() as fake:
         shop = start(fake.url)
         orders = [ask(shop.url, "POST", "/order", SAMPLE).body["order_id"] for _ in range(3)]
-        assert list(shop.order_spans) == orders[1:]
+        assert list(shop.order_span_contexts) == orders[1:]
         for order_id in orders:
             assert ask(shop.url, "POST", "/status", {"order_id": order_id}).status == 200
         shop.close()

@@ -27,10 +27,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 def exchange(client, request, deadline):
     """Send a request to the kitchen. Return the response and its body.
 
-    The KitchenClient of BLOCK 13 calls this for each request. It has an opener, which is urllib's
-    way to send one, and that opener's handler, which reads the answer.
+    KitchenClient.call (BLOCK 13) calls this. client.opener sends the request, with urllib, and
+    client.handler reads the answer.
     """
-    client.handler.deadline = deadline  # until then the handler waits for the answer
+    client.handler.deadline = deadline  # how long it waits for the answer
     response = client.opener.open(request)
     body = client.handler.read_body(response)
     return response, body
@@ -46,12 +46,12 @@ def exchange(client, request, deadline):
 
 STATES = ("new_order", "received", "cooking", "ready")
 FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
-RECEIVED_SECONDS = 0.4  # of these, the first part, in which the donut is "received"
+RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
 MAX_REMEMBERED = 10_000
 
 
-@dataclasses.dataclass(eq=False)  # equal donuts are not the same: forget needs the right one
+@dataclasses.dataclass(eq=False)  # compared by identity, so that forget removes the right one
 class Donut:
     order_id: str
     flavor: str
@@ -63,7 +63,7 @@ class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
     At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten. These are ready by then, because MAX_WAITING is much smaller.
+    oldest are forgotten, which are ready by then, because MAX_WAITING is much smaller.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
@@ -163,17 +163,6 @@ class Kitchen:
 # BLOCK 11: what is written on spans
 ###############################################################################
 
-###############################################################################
-# BLOCK 12: tracestate, W3C Baggage and B3
-###############################################################################
-
-###############################################################################
-# BLOCK 13: the client of the kitchen. Skip it: only the peer's address is about tracing.
-###############################################################################
-
-MAX_ANSWER = 1_048_576  # bytes
-KITCHEN_IS_FULL = "The kitchen is full: try again later."
-
 
 class Refusal(Exception):
     """An answer other than 200 that this program gives on purpose.
@@ -185,6 +174,18 @@ class Refusal(Exception):
         super().__init__(sentence)
         self.status = status
         self.headers = {"Retry-After": "10"} if status == 503 else {}
+
+
+###############################################################################
+# BLOCK 12: tracestate, W3C Baggage and B3
+###############################################################################
+
+###############################################################################
+# BLOCK 13: the client of the kitchen. Skip it: only the peer's address is about tracing.
+###############################################################################
+
+MAX_ANSWER = 1_048_576  # bytes
+KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
 class KitchenClient:
@@ -207,7 +208,7 @@ class KitchenClient:
         self.opener.add_handler(self.handler)
 
     def add_donut(self, order_id, flavor, deadline):
-        """Have one donut fried for an order."""
+        """Hand one donut of an order to the kitchen."""
         fields = {"order_id": order_id, "flavor": flavor}
         body = json.dumps(fields).encode()
         status, data = self.call("POST", "/kitchen/add_donuts", deadline, body)

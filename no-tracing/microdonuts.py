@@ -39,8 +39,8 @@ from kitchen import Kitchen, KitchenClient, Refusal
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, with the fields of its JSON body, and the server, which has what the
-# endpoints need (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into one.
+# An endpoint takes a request, whose `fields` are its JSON body, and the server (BLOCK 6). It
+# returns an Answer, or raises a Refusal, which Handler.dispatch turns into one.
 
 
 def order(request, server):
@@ -50,16 +50,16 @@ def order(request, server):
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # waits for its turn; then it has until the deadline
+    with server.one_at_a_time() as deadline:  # waits for its turn; all is done by the deadline
         donuts = place_order(server.client, order_id, flavors, deadline)
         return json_answer(describe_order(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
-    """Have each donut fried, and return all donuts of the order.
+    """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the sentence says how many there are.
+    fried all the same, so the error says how many there are.
     """
     accepted = 0
     try:
