@@ -5653,7 +5653,7 @@ def test_a_link_is_followed_from_a_status_check_to_its_order_and_back(chromium, 
     [row for row in page.all("#rows [data-span-id]") if "INTERNAL" in row.text][0].click()
     page.one("#links a").click()
     until(lambda: page.run("return location.hash").startswith(f"#{order_trace}/"))
-    assert "order" in page.text("#span-title")
+    until(lambda: "order" in page.text("#span-title"), "the order's span")
     until(lambda: page.all(f"#links a[href^='#{check_trace}']"), "the way back")
 
 
