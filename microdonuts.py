@@ -592,18 +592,18 @@ def fetch_spans(url, trace_id, known_spans):
     return [json.dumps(span, allow_nan=False) for span in spans]  # 1e999 is read as Infinity
 
 
-# The table of contents: the method and the function for each path. A path that ends in a slash,
+# The table of contents: the methods and the function for each path. A path that ends in a slash,
 # other than "/", matches every path below it.
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
     "/kitchen/add_donuts": ("POST", add_donuts),
-    "/kitchen/get_donuts": ("GET", get_donuts),
-    "/": ("GET", send_file),
-    "/static/": ("GET", send_file),
-    "/source/": ("GET", send_file),
-    "/traces": ("GET", list_traces),
-    "/traces/": ("GET", show_trace),
+    "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
+    "/": ("GET, HEAD", send_file),
+    "/static/": ("GET, HEAD", send_file),
+    "/source/": ("GET, HEAD", send_file),
+    "/traces": ("GET, HEAD", list_traces),
+    "/traces/": ("GET, HEAD", show_trace),
 }
 
 
@@ -689,6 +689,7 @@ class Handler(BaseHTTPRequestHandler):
         """Read the head of a request. Return False if it was refused."""
         connection = self.rfile
         self.rfile = HeadReader(connection, self.raw_requestline)
+        self.is_continue_expected = False
         try:
             if not super().parse_request():
                 return False
@@ -696,11 +697,12 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile = connection
         lines = [f"{name}:{value}" for name, value in self.headers.items()]
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
+        # Without a length it ends after its head. 20 digits are more than any length needs.
         length = ",".join(self.headers.get_all("Content-Length", ["0"]))
         if (
             not REQUEST_LINE.fullmatch(self.raw_requestline)
             or not all(map(HEADER_LINE.fullmatch, lines))
-            or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
+            or not re.fullmatch(r"[ \t]*[0-9]{1,20}[ \t]*", length)
             # The parser stopped at a line that is no header, or took one for a header of e-mail.
             or self.headers.defects
             or self.headers.get_payload()
@@ -708,20 +710,21 @@ class Handler(BaseHTTPRequestHandler):
         ):
             self.send_error(400)
             return False
+        self.length = int(length)
         return True
 
     def handle_expect_100(self):
         """Do not send 100 Continue yet: read_body does, if it wants the body (RFC 9110 10.1.1)."""
+        self.is_continue_expected = True
         return True
 
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
-        self.length = self.headers.get("Content-Length", "").strip(" \t")
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
         if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
             self.close_connection = True
-        self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
+        self.has_unread_body = self.length > 0 or "Transfer-Encoding" in self.headers
         try:
             if is_traced(self.url_path):
                 trace_request(self)
@@ -737,8 +740,9 @@ class Handler(BaseHTTPRequestHandler):
     def read_target(self):
         """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
-        self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
-        self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
+        # RFC 9112 3.2: one Host. Several of them are joined with "/", which no host has in it.
+        self.host = "/".join(self.headers.get_all("Host", [])).strip(" \t")
+        self.authority = self.host
         absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
@@ -750,8 +754,9 @@ class Handler(BaseHTTPRequestHandler):
         """Return the answer of the endpoint, or an error answer if something was raised."""
         try:
             self.check_host()
-            method, endpoint = self.check_route()
-            self.fields = self.read_fields() if method == "POST" else {}
+            endpoint = self.check_route()
+            if self.command == "POST":
+                self.fields = self.read_fields()
             return endpoint(self, self.server)
         except Refusal as refusal:
             return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
@@ -761,11 +766,11 @@ class Handler(BaseHTTPRequestHandler):
             return json_answer({"error": sentence}, 500, error=error)
 
     def check_host(self):
-        """Raise Refusal(400) unless there is one Host (RFC 9112 3.2), and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.hosts:
+        """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.host:
             return
-        names = [parse_authority(text) for text in [*self.hosts, self.authority]]
-        if len(self.hosts) != 1 or None in names:
+        names = [parse_authority(text) for text in (self.host, self.authority)]
+        if None in names:
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
         # read this server's answers in a browser. Its requests have its name as their Host.
@@ -773,43 +778,41 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
     def check_route(self):
-        """Return the method and the endpoint. Raise Refusal(403, 404 or 405)."""
+        """Return the endpoint. Raise Refusal(403, 404 or 405)."""
         if self.route is None:
             raise Refusal(404, f"There is nothing at this path: try {', '.join(ROUTES)}.")
-        method, endpoint = ROUTES[self.route]
-        allowed = ["GET", "HEAD"] if method == "GET" else [method]
-        if self.command not in allowed:
-            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
-            refusal.headers["Allow"] = ", ".join(allowed)
+        methods, endpoint = ROUTES[self.route]
+        if self.command not in methods.split(", "):
+            refusal = Refusal(405, f"Use {methods} here.")
+            refusal.headers["Allow"] = methods
             raise refusal
         own_origin = f"http://{self.authority}"
-        if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
+        if self.command == "POST" and self.headers.get("Origin", own_origin) != own_origin:
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
-        return method, endpoint
+        return endpoint
 
     def read_fields(self):
         """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
         try:
             fields = kitchen.read_json(self.read_body())
         except (ValueError, RecursionError):
-            raise Refusal(400, "The body is not JSON: send an object, in UTF-8.") from None
+            fields = None
         if not isinstance(fields, dict):
-            raise Refusal(400, "The body must be a JSON object.")
+            raise Refusal(400, "The body must be a JSON object, in UTF-8.")
         return fields
 
     def read_body(self):
-        if "Transfer-Encoding" in self.headers or not self.length:
+        if "Transfer-Encoding" in self.headers:
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
-        if len(self.length) > 9 or int(self.length) > MAX_BODY:
+        if self.length > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
-        expectation = self.headers.get("Expect", "").lower()
         try:
-            if expectation == "100-continue" and self.request_version != "HTTP/1.0":
+            if self.is_continue_expected:
                 self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            body = self.rfile.read(int(self.length))
+            body = self.rfile.read(self.length)
         except OSError:
             raise Refusal(408, "The body did not arrive in time: send all of it.") from None
-        if len(body) < int(self.length):
+        if len(body) < self.length:
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
@@ -837,7 +840,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code, message=None, explain=None):
         """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
-        self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
+        self.send(json_answer({"error": UNREADABLE[code]}, code))
 
     def log_error(self, *arguments):
         """Say nothing. http.server would log each idle connection that it closes."""
@@ -931,18 +934,18 @@ class Server(ThreadingHTTPServer):
             while request.recv(65_536) and time.monotonic() < end:
                 pass
         self.connections.discard(request)
-        super().shutdown_request(request)
+        request.close()
 
     def handle_error(self, request, client_address):
         """Print an unforeseen exception, but not that a connection broke between two requests."""
-        if not isinstance(sys.exc_info()[1], OSError):
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def close(self):
         """Refuse new orders, finish the one in progress, then close."""
         self.is_closing = True
-        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):  # waits for the one in progress
-            self.order_lock.release()
+        with self.order_lock:  # waits for the one in progress, which has a deadline
+            pass
         self.shutdown()
         for connection in self.connections.copy():
             with contextlib.suppress(OSError):
