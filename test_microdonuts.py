@@ -3004,22 +3004,18 @@ def test_an_unknown_name_is_ignored_with_a_warning_of_one_line(variable, known):
     assert shop.err[0] == warning and len(shop.err) == 2
 
 
-NO_OTLP = (
-    "OTEL_TRACES_EXPORTER=otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http"
-)
+NO_OTLP = "for otlp you need to pip install opentelemetry-exporter-otlp-proto-http"
 
 
 # fmt: off
 BAD_SETTINGS = [
     (["--port", "x"], {}, "argument --port: invalid int value: 'x'"),
-    (["--port", "65536"], {}, "cannot listen on 127.0.0.1 port 65536 (bind(): port must be 0-65535.): choose another --host or --port"),
+    (["--port", "65536"], {}, "port 65536 cannot be used (bind(): port must be 0-65535.): choose another --host or --port"),
     *((["--fry-seconds", value], {}, "argument --fry-seconds: give a time from 0 to 5, such as 1.4") for value in ("-1", "5.1", "nan", "inf")),
     (["--ketchup"], {}, "unrecognized arguments: --ketchup"),
-    *((["--kitchen", url], {}, f"argument --kitchen: {url!r}: give a URL such as http://127.0.0.1:8083")
-      for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a:99999", "http://a b", "http://a?b")),
-    *((["--kitchen", url], {}, "argument --kitchen: give the URL without a user name and a password")
-      for url in ("http://user:pass@kitchen", "user:pass@kitchen", "http://user@kitchen:8083/")),
-    (["--kitchen", "http://[x]"], {}, "argument --kitchen: 'http://[x]': give a URL such as http://127.0.0.1:8083"),
+    *((["--kitchen", url], {}, "argument --kitchen: give a host and a port alone: http://127.0.0.1:8083")
+      for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a:99999", "http://a b", "http://a?b", "http://[x]",
+                  "http://user:pass@kitchen", "user:pass@kitchen", "http://user@kitchen:8083/")),
     ([], {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
      "a setting cannot be used: max_export_batch_size must be less than or equal to max_queue_size."),
 ]
@@ -3036,7 +3032,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
     second = Process("--port", str(shop.server_port))
     assert second.wait() == 2
     reason = f"[Errno {errno.EADDRINUSE}] Address already in use"
-    sentence = f"cannot listen on 127.0.0.1 port {shop.server_port} ({reason})"
+    sentence = f"port {shop.server_port} cannot be used ({reason})"
     assert second.err == [f"microdonuts: {sentence}: choose another --host or --port\n"]
 
 
@@ -3125,7 +3121,7 @@ def test_the_endpoints_answer_readmes_curl_lines():
 NO_OBJECT = "The body must be a JSON object, in UTF-8."
 NO_ORDER_ID = 'Say which order: send the "order_id" that the answer to the order had.'
 NO_ORDER = "The kitchen knows no such order: check the order_id."
-NO_BASKET = 'Order something: "donuts" must be a list such as [{"flavor": "glazed", "quantity": 1}].'
+NO_BASKET = 'Order a list of "donuts": [{"flavor": "glazed", "quantity": 1}].'
 NO_DONUT = 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.'
 NO_FLAVOR = 'Choose a "flavor" that we have: glazed, cinnamon, old-fashioned, chocolate, sprinkles, jelly.'
 NO_QUANTITY = '"quantity" must be a whole number from 1 to 100.'
@@ -3468,7 +3464,7 @@ def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(
     monkeypatch.setattr(shop.client, "add_donut", fail)
     reply = ask(shop.url, "POST", "/order", SAMPLE)
     assert reply.status == 500
-    assert reply.body == {"error": "The shop made a mistake: look at its terminal."}
+    assert reply.body == {"error": "The shop failed: look at its terminal."}
     server, order = spans.of(reply)
     assert server.attributes["http.response.status_code"] == 500
     for span in (server, order):

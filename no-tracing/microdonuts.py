@@ -136,10 +136,9 @@ class Answer:
     error: Exception = None  # the exception behind a 500
 
 
-def json_answer(value, status=200, headers=None, error=None):
-    """Return an Answer with a JSON body."""
-    headers = {"Content-Type": "application/json", **(headers or {})}
-    return Answer(status, json.dumps(value).encode(), headers, error)
+def json_answer(value, status=200, error=None, headers=None):
+    """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
+    return Answer(status, json.dumps(value).encode(), headers or {}, error)
 
 
 def parse_order_id(value):
@@ -165,8 +164,7 @@ def parse_donut(item):
 def parse_basket(items):
     """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
     if not isinstance(items, list) or not items:
-        example = '[{"flavor": "glazed", "quantity": 1}]'
-        raise Refusal(400, f'Order something: "donuts" must be a list such as {example}.')
+        raise Refusal(400, 'Order a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
     flavors = []
     for item in items:
         flavor, quantity = parse_donut(item)
@@ -401,11 +399,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.fields = self.read_fields()
             return endpoint(self, self.server)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, headers=refusal.headers)
         except Exception as error:
             traceback.print_exc()
-            sentence = "The shop made a mistake: look at its terminal."
-            return json_answer({"error": sentence}, 500, error=error)
+            return json_answer({"error": "The shop failed: look at its terminal."}, 500, error)
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
@@ -469,6 +466,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         headers = {
             "Date": self.date_time_string(),
+            "Content-Type": "application/json",  # unless the answer says another one
             **answer.headers,
             "Content-Length": len(answer.body),
         }
@@ -601,11 +599,10 @@ def exit_with(sentence):
 
 def kitchen_url(text):
     """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
-    if "@" in text:
-        raise argparse.ArgumentTypeError("give the URL without a user name and a password")
     match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
     if not match or not parse_authority(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a URL such as http://127.0.0.1:8083")
+        # The sentence does not repeat the text, which may have a password in it.
+        raise argparse.ArgumentTypeError("give a host and a port alone: http://127.0.0.1:8083")
     return f"http://{match[1]}"
 
 
@@ -628,7 +625,6 @@ def read_arguments():
         "--fry-seconds",
         type=float,
         default=kitchen.FRY_SECONDS,
-        metavar="SECONDS",
         help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
     arguments = parser.parse_args()
@@ -645,20 +641,19 @@ def main():
     def close(number, frame):
         nonlocal is_closing
         is_closing = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)  # the same signal again ends the program at once
 
     signal.signal(signal.SIGINT, close)
     signal.signal(signal.SIGTERM, close)
     try:
         server = Server(arguments)
     except (OSError, OverflowError) as error:
-        where = f"{arguments.host} port {arguments.port}"
-        exit_with(f"cannot listen on {where} ({error}): choose another --host or --port")
+        exit_with(
+            f"port {arguments.port} cannot be used ({error}): choose another --host or --port"
+        )
     except ValueError as error:
         exit_with(f"a setting cannot be used: {error}")
-    accepting = threading.Thread(target=server.serve_forever, args=(0.1,), name="accepting")
-    accepting.start()
+    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
     while not is_closing:
         time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
