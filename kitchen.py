@@ -407,9 +407,7 @@ def order_attributes():
     stranger, so it is held to the same rule as an order id in a request's body.
     """
     order_id = baggage.get_baggage(ORDER_ID)
-    if not is_order_id(order_id):
-        return {}
-    return {ORDER_ID: order_id}
+    return {ORDER_ID: order_id} if is_order_id(order_id) else {}
     # Auto-instrumentation: BaggageSpanProcessor of opentelemetry-processor-baggage copies baggage
     # onto spans as they start. It has to be added by hand, with a predicate that chooses the keys.
 
@@ -558,14 +556,13 @@ class W3CBaggage(TextMapPropagator):
             header = header[: MAX_BAGGAGE_BYTES + 1].rpartition(",")[0]  # whole members only
         for text in header.split(","):
             match = BAGGAGE_MEMBER.fullmatch(text.strip(" \t"))
-            if match is None:
-                continue
-            key = match["key"]
-            value = urllib.parse.unquote(match["value"])  # "value": U+FFFD for what is not UTF-8
-            context = baggage.set_baggage(key, value, context)
-            _, members = received.get(key, (None, []))  # a key may be repeated
-            members.append(match.group())
-            received[key] = (value, members)
+            if match:
+                key = match["key"]
+                value = urllib.parse.unquote(match["value"])  # "value": U+FFFD if not UTF-8
+                context = baggage.set_baggage(key, value, context)
+                _, members = received.get(key, (None, []))  # a key may be repeated
+                members.append(match.group())
+                received[key] = (value, members)
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
 
@@ -762,13 +759,12 @@ class KitchenClient:
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
             response, data = exchange(self, request, deadline)
-        except TimeoutError as error:
-            self.handler.close()
-            raise self.refusal(504, "took too long") from error
         except (OSError, HTTPException, UnicodeError) as error:
-            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
-            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
+            # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
+            if isinstance(error, TimeoutError):
+                raise self.refusal(504, "took too long") from error
             raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
@@ -841,7 +837,7 @@ class KeptConnection(urllib.request.HTTPHandler):
         return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
 
     def close(self):
-        if self.connection is not None:
+        if self.connection:
             self.connection.close()
             self.connection = None
 

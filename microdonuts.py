@@ -676,10 +676,8 @@ class Handler(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"
     timeout = 10  # seconds without a byte from the client
     MessageClass = Headers
-    command = None  # send needs it, even if there is no request line to take it from
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
@@ -875,7 +873,7 @@ class Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
             host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_address[1]}"
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
         self.is_local = is_loopback(arguments.host)
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
@@ -1015,9 +1013,7 @@ def main():
         provider = set_up_tracing(store)
         server = Server(arguments, store)
     except (OSError, OverflowError) as error:
-        exit_with(
-            f"port {arguments.port} cannot be used ({error}): choose another --host or --port"
-        )
+        exit_with(f"port {arguments.port} cannot be used ({error}): change --host or --port")
     except ValueError as error:
         exit_with(f"a setting cannot be used: {error}")
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()

@@ -3010,7 +3010,7 @@ NO_OTLP = "for otlp you need to pip install opentelemetry-exporter-otlp-proto-ht
 # fmt: off
 BAD_SETTINGS = [
     (["--port", "x"], {}, "argument --port: invalid int value: 'x'"),
-    (["--port", "65536"], {}, "port 65536 cannot be used (bind(): port must be 0-65535.): choose another --host or --port"),
+    (["--port", "65536"], {}, "port 65536 cannot be used (bind(): port must be 0-65535.): change --host or --port"),
     *((["--fry-seconds", value], {}, "argument --fry-seconds: give a time from 0 to 5, such as 1.4") for value in ("-1", "5.1", "nan", "inf")),
     (["--ketchup"], {}, "unrecognized arguments: --ketchup"),
     *((["--kitchen", url], {}, "argument --kitchen: give a host and a port alone: http://127.0.0.1:8083")
@@ -3033,7 +3033,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2(shop):
     assert second.wait() == 2
     reason = f"[Errno {errno.EADDRINUSE}] Address already in use"
     sentence = f"port {shop.server_port} cannot be used ({reason})"
-    assert second.err == [f"microdonuts: {sentence}: choose another --host or --port\n"]
+    assert second.err == [f"microdonuts: {sentence}: change --host or --port\n"]
 
 
 def test_otlp_without_its_package_says_what_to_install():
@@ -3499,7 +3499,7 @@ KITCHEN_FAULTS = {
     "hung": (None, 504, "took too long", "TimeoutError", True),
     "closed early": (b"", 502, "RemoteDisconnected", "http.client.RemoteDisconnected", True),
     "500": (kitchen_answer({}, "500 Oh no"), 502, "answered with 500", "500", False),
-    "404": (kitchen_answer({}, "404 Not Found"), 502, "answered with 404", "404", False),
+    "404": (kitchen_answer({}, "404 Not Found"), 502, "did not accept a donut", "404", False),
     "503": (kitchen_answer({}, "503 Full", "Retry-After: \xb2"), 503, "kitchen is full", "503", False),
     "redirect": (kitchen_answer({}, "302 Found", "Location: http://127.0.0.1:1/"), 502, "answered with 302", None, False),
     "not JSON": (kitchen_answer(b"<html>"), 502, "did not send JSON", None, False),

@@ -226,13 +226,12 @@ class KitchenClient:
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
             response, data = exchange(self, request, deadline)
-        except TimeoutError as error:
-            self.handler.close()
-            raise self.refusal(504, "took too long") from error
         except (OSError, HTTPException, UnicodeError) as error:
-            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
-            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
+            # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
+            if isinstance(error, TimeoutError):
+                raise self.refusal(504, "took too long") from error
             raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
@@ -302,7 +301,7 @@ class KeptConnection(urllib.request.HTTPHandler):
         return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
 
     def close(self):
-        if self.connection is not None:
+        if self.connection:
             self.connection.close()
             self.connection = None
 
