@@ -17,8 +17,8 @@ import collections
 import contextlib
 import dataclasses
 import json
-import os
 import queue
+import random
 import re
 import socket
 import threading
@@ -360,7 +360,7 @@ class Kitchen:
 # BLOCK 11: what is written on spans
 ###############################################################################
 
-ORDER_ID = "microdonuts.order.id"  # the name of an attribute, and of a baggage entry
+ORDER_ID_KEY = "microdonuts.order.id"  # the name of an attribute, and of a baggage entry
 
 B3_HEADERS = ("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
 PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", *B3_HEADERS)
@@ -405,10 +405,8 @@ def order_attributes():
     Baggage travels with a trace, but is not written on spans automatically. It can come from a
     stranger, so it is held to the same rule as an order id in a request's body.
     """
-    order_id = baggage.get_baggage(ORDER_ID)
-    if not is_order_id(order_id):
-        return {}
-    return {ORDER_ID: order_id}
+    order_id = baggage.get_baggage(ORDER_ID_KEY)
+    return {ORDER_ID_KEY: order_id} if is_order_id(order_id) else {}
     # Auto-instrumentation: BaggageSpanProcessor of opentelemetry-processor-baggage copies baggage
     # onto spans as they start. It has to be added by hand, with a predicate that chooses the keys.
 
@@ -432,7 +430,9 @@ def note_failure(span, error):
             return  # the caller's mistake
         error_type = str(error.status)
     else:
-        error_type = type_name(error)
+        error_class = type(error)
+        full_name = f"{error_class.__module__}.{error_class.__qualname__}"
+        error_type = full_name.removeprefix("builtins.")
         # The exception becomes an event of the innermost span that it leaves, and of no other.
         # Newer conventions use a log record for it, but this program has no logs.
         if not hasattr(error, "is_recorded"):
@@ -440,11 +440,6 @@ def note_failure(span, error):
             span.record_exception(error)
     span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR, str(error))
-
-
-def type_name(error):
-    """Return the full name of an exception's type, without "builtins." in front of it."""
-    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
 
 
 ###############################################################################
@@ -460,7 +455,7 @@ TRACESTATE_MEMBER = re.compile(
     (?P<key>   [a-z0-9] [a-z0-9_*/@-]{0,255} )       # 3.3.2.2.1
     =
     (?P<value> [\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}  # 3.3.2.2.2: printable, but no "," and no "=",
-               [\x21-\x2b\x2d-\x3c\x3e-\x7e] )       #            and no blank at the end
+               [\x21-\x2b\x2d-\x3c\x3e-\x7e] )       #            and no space at the end
     """,
     re.VERBOSE,
 )
@@ -477,12 +472,11 @@ class W3CTraceState(TraceState):
     def __init__(self, entries=None):
         """Take the well-formed (key, value) pairs, or none at all if there are too many."""
         self.members = {}
-        if entries is None or len(entries) > MAX_MEMBERS:
-            return
-        for key, value in entries:
-            if TRACESTATE_MEMBER.fullmatch(f"{key}={value}"):
-                # 3.3.3: a key may occur once. Of a repeated key the leftmost member is the newest.
-                self.members.setdefault(key, value)
+        if entries and len(entries) <= MAX_MEMBERS:
+            for key, value in entries:
+                if TRACESTATE_MEMBER.fullmatch(f"{key}={value}"):
+                    # 3.3.3: a key may occur once. Of a repeated key the leftmost is the newest.
+                    self.members.setdefault(key, value)
 
     @classmethod
     def from_header(cls, header_list):
@@ -492,7 +486,7 @@ class W3CTraceState(TraceState):
         matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
         if None in matches:
             return cls()
-        return cls([match.group("key", "value") for match in matches])
+        return cls([match.groups() for match in matches])
 
     def to_header(self):
         return ",".join(f"{key}={value}" for key, value in self.members.items())
@@ -538,15 +532,21 @@ class W3CTraceState(TraceState):
 # HTTP Header Format.
 
 BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # "key": a token
-BAGGAGE_PAIR = re.compile(
+# "value": printable, but no space and none of " , ; \
+BAGGAGE_VALUE = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
+BAGGAGE_MEMBER = re.compile(
     rf"""
     (?P<key> {BAGGAGE_KEY.pattern} )
-    (?: [ \t]* = [ \t]*
-        (?P<value> [\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]* )    # "value": printable, but no
-    )?                                                              # blank and none of " , ; \
+    [ \t]* = [ \t]*+                  # *+ gives nothing back: many spaces would take very long
+    (?P<value> {BAGGAGE_VALUE} )
+    (?: [ \t]* ; [ \t]*               # "property"
+        {BAGGAGE_KEY.pattern}
+        (?: [ \t]* = [ \t]*+ {BAGGAGE_VALUE} )?
+    )*
     """,
     re.VERBOSE,
 )
+PERCENT_ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have, besides letters and digits
 MAX_BAGGAGE_BYTES = 8_192  # "Limits"
 RECEIVED_MEMBERS = create_key("received-baggage-members")
@@ -565,16 +565,17 @@ class W3CBaggage(TextMapPropagator):
         header = ",".join(getter.get(carrier, "baggage") or [])
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[: MAX_BAGGAGE_BYTES + 1].rpartition(",")[0]  # whole members only
-        for text in [text for text in header.split(",") if "=" in text]:
-            parts = [BAGGAGE_PAIR.fullmatch(part.strip(" \t")) for part in text.split(";")]
-            if None in parts or parts[0]["value"] is None:
+        for text in header.split(","):
+            if "=" not in text:
                 continue
-            key = parts[0]["key"]
-            value = urllib.parse.unquote(parts[0]["value"])  # "value": U+FFFD for what is not UTF-8
+            match = BAGGAGE_MEMBER.fullmatch(text.strip(" \t"))
+            if match is None:
+                continue
+            key = match["key"]
+            value = PERCENT_ENCODED.sub(unquote, match["value"])
             context = baggage.set_baggage(key, value, context)
-            member = ";".join(part.group() for part in parts)
             _, members = received.get(key, (None, []))  # a key may be repeated
-            members.append(member)
+            members.append(match.group())
             received[key] = (value, members)
         # The members are kept as they came, because the API's baggage has no properties.
         return set_value(RECEIVED_MEMBERS, received, context)
@@ -596,9 +597,14 @@ class W3CBaggage(TextMapPropagator):
                 header += f"{member},"
         if header:
             setter.set(carrier, "baggage", header.removesuffix(","))
-        # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a blank as "+",
+        # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api writes a space as "+",
         # which W3C Baggage reads as a plus sign, takes properties for a part of the value, keeps
         # only the last of repeated members, and logs a malformed member as it came.
+
+
+def unquote(match):
+    """Return the text of percent-encoded octets. "value": U+FFFD for what is not UTF-8."""
+    return urllib.parse.unquote(match.group())
 
 
 # Zipkin's B3: one header, or several.
@@ -643,14 +649,14 @@ class B3(TextMapPropagator):
         if B3_TRACE_ID.fullmatch(trace_id) and B3_SPAN_ID.fullmatch(span_id):
             trace_id = int(trace_id, 16)
             span_id = int(span_id, 16)
-        elif trace_id or span_id or state not in ("0", "1", "d"):
+        elif trace_id or span_id or not state:
             return context  # malformed, or nothing was sent
         else:
             # A decision can be sent without ids: accept ("1"), deny ("0") or debug ("d"). A
             # ParentBased sampler only asks a parent, so one is invented, unless another propagator
             # has read one before.
-            trace_id = parent.trace_id or int.from_bytes(os.urandom(16))
-            span_id = parent.span_id or int.from_bytes(os.urandom(8))
+            trace_id = parent.trace_id or random.getrandbits(128)
+            span_id = parent.span_id or random.getrandbits(64)
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
         # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
@@ -666,7 +672,7 @@ class B3(TextMapPropagator):
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def read(self, carrier, getter):
-        """Return the trace id, the span id and the sampling state, each "" if it is absent."""
+        """Return the trace id, the span id and the state (0, 1 or d), each "" if it is absent."""
 
         def first(name):
             lines = getter.get(carrier, name) or [""]
@@ -690,15 +696,15 @@ class B3(TextMapPropagator):
             return
         trace_id = trace.format_trace_id(current.trace_id)
         span_id = trace.format_span_id(current.span_id)
-        is_debug = get_value(B3_DEBUG, context)
         state = "1" if current.trace_flags.sampled else "0"
+        if get_value(B3_DEBUG, context):
+            state = "d"
         if self.is_single:
-            state = "d" if is_debug else state
             setter.set(carrier, "b3", f"{trace_id}-{span_id}-{state}")
             return
         setter.set(carrier, "x-b3-traceid", trace_id)
         setter.set(carrier, "x-b3-spanid", span_id)
-        if is_debug:
+        if state == "d":
             setter.set(carrier, "x-b3-flags", "1")  # implies "accept", so x-b3-sampled is not sent
         else:
             setter.set(carrier, "x-b3-sampled", state)
@@ -742,44 +748,37 @@ class KitchenClient:
 
     def add_donut(self, order_id, flavor, deadline):
         """Hand one donut of an order to the kitchen."""
-        fields = {"order_id": order_id, "flavor": flavor}
-        body = json.dumps(fields).encode()
-        status, data = self.call("POST", "/kitchen/add_donuts", deadline, body)
-        self.parse(status, data)  # raises a Refusal unless the donut was accepted
+        body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
+        if not self.call("POST", "/kitchen/add_donuts", deadline, body):
+            raise self.refusal(502, "did not accept a donut")
 
     def get_donuts(self, order_id, deadline):
         """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
         path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
-        status, data = self.call("GET", path, deadline)
-        if status == 404:
-            return []
-        donuts = self.parse(status, data)
+        donuts = self.call("GET", path, deadline)
         if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
             raise self.refusal(502, "sent no list of donuts")
         return donuts
 
     def call(self, method, path, deadline, body=None):
-        """Make one request, and return the status and the body of the answer."""
+        """Make one request, and return the JSON value of the answer, or [] for a 404."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
             response, data = exchange(self, request, deadline)
-        except TimeoutError as error:
-            self.handler.close()
-            raise self.refusal(504, "took too long") from error
         except (OSError, HTTPException, UnicodeError) as error:
-            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
-            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
+            # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
+            if isinstance(error, TimeoutError):
+                raise self.refusal(504, "took too long") from error
             raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
-        return response.status, data
-
-    def parse(self, status, data):
-        """Return the JSON value of an answer, whose status has to be 200."""
-        if status != 200:
-            raise self.refusal(502, f"answered with {status}")
+        if response.status == 404:
+            return []
+        if response.status != 200:
+            raise self.refusal(502, f"answered with {response.status}")
         try:
             return read_json(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
@@ -796,25 +795,25 @@ class KeptConnection(urllib.request.HTTPHandler):
     Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
 
-    def __init__(self):
-        super().__init__()
-        self.connection = None
-        self.deadline = 0.0
+    connection = None
+    deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
-            self.connection = HTTPConnection(request.host, timeout=timeout)
-            self.connection.response_class = FinalResponse
-            self.connection.connect()
+            connection = HTTPConnection(request.host, timeout=seconds_until(self.deadline))
+            connection.response_class = FinalResponse
+            connection.connect()
             # A DeadlineSocket takes over the file descriptor of the socket that has connected.
-            self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.set_deadline(self.deadline)
+            connection.sock = DeadlineSocket(fileno=connection.sock.detach())
+            self.connection = connection
+        sock = self.connection.sock
+        sock.deadline = self.deadline
+        sock.settimeout(seconds_until(self.deadline))
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
-        address, port = self.connection.sock.getpeername()[:2]
+        address, port = sock.getpeername()[:2]
         peer = {"network.peer.address": address, "network.peer.port": port}
         trace.get_current_span().set_attributes(peer)
         return self.connection.getresponse()
@@ -826,14 +825,14 @@ class KeptConnection(urllib.request.HTTPHandler):
                 raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
             if response.length or len(body) == MAX_ANSWER:  # it is cut short, or too long
-                raise IncompleteRead(body, response.length)
+                raise IncompleteRead(body)
         if response.will_close:
             self.close()
         return body
 
     def is_usable(self):
         """Tell whether the kept connection is open, with nothing to be read from it."""
-        if self.connection is None or self.connection.sock is None:
+        if self.connection is None:
             return False
         try:
             self.connection.sock.settimeout(0)
@@ -841,11 +840,11 @@ class KeptConnection(urllib.request.HTTPHandler):
         except BlockingIOError:
             return True
         except OSError:
-            return False
-        return False  # the kitchen has closed it, or has sent what nobody asked for
+            pass
+        return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
 
     def close(self):
-        if self.connection is not None:
+        if self.connection:
             self.connection.close()
             self.connection = None
 
@@ -861,21 +860,22 @@ class FinalResponse(HTTPResponse):
 
 
 class DeadlineSocket(socket.socket):
-    """Reads until a deadline.
+    """Reads until its deadline.
 
     A plain timeout begins anew with every byte, so that a slow answer could take for ever.
     """
 
-    def set_deadline(self, deadline):
-        self.deadline = deadline
-        self.settimeout(max(0.001, deadline - time.monotonic()))
-
     def recv_into(self, *arguments):
-        seconds_left = self.deadline - time.monotonic()
-        if seconds_left <= 0:
-            raise TimeoutError("the deadline has passed")
-        self.settimeout(seconds_left)
+        self.settimeout(seconds_until(self.deadline))
         return super().recv_into(*arguments)
+
+
+def seconds_until(deadline):
+    """Return how long to wait at most. Raise TimeoutError if the deadline has passed."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
 
 
 def read_json(data):

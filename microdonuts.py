@@ -53,7 +53,7 @@ import time
 import traceback
 import urllib.request
 import uuid
-from http.client import HTTPException, HTTPMessage, LineTooLong
+from http.client import HTTPMessage, LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -71,7 +71,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 import kitchen
-from kitchen import ORDER_ID, HeaderGetter, Kitchen, KitchenClient, Refusal
+from kitchen import ORDER_ID_KEY, HeaderGetter, Kitchen, KitchenClient, Refusal
 from kitchen import note_failure, use_context, use_span
 
 # A tracer makes spans. Comments in both files name pages of OpenTelemetry's Semantic Conventions
@@ -175,19 +175,19 @@ def add_server_timing(span, answer):
 def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Call the kitchen once for each donut, and answer with the new order (see describe_order).
+    Call the kitchen once for each donut, and answer with the new order (see order_summary).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    attributes = {ORDER_ID: order_id, "microdonuts.quantity": len(flavors)}
+    attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
     with server.one_at_a_time() as deadline:  # waits for its turn; all is done by the deadline
         # set_baggage returns a new context, in which the order id is baggage. The calls name the
         # order anyway, but baggage goes wherever the trace goes, also behind the kitchen.
-        with use_context(baggage.set_baggage(ORDER_ID, order_id)):
+        with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
             with use_span(tracer.start_span("order", attributes=attributes)) as span:
                 server.remember_span_context(order_id, span.get_span_context())
                 donuts = place_order(server.client, order_id, flavors, deadline)
-                return json_answer(describe_order(order_id, donuts))
+                return json_answer(order_summary(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
@@ -214,21 +214,21 @@ def place_order(client, order_id, flavors, deadline):
 def order_status(request, server):
     """POST /status {"order_id": "..."}
 
-    Answer with the order (see describe_order), or with 404 if the kitchen does not know it.
+    Answer with the order (see order_summary), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
     # The page sends no traceparent, so each status check is a trace of its own. The order is not
     # its parent, but the reason for it, so a link points to the span of the order.
     order_span_context = server.order_span_contexts.get(order_id)
     links = [trace.Link(order_span_context)] if order_span_context else []
-    attributes = {ORDER_ID: order_id}
+    attributes = {ORDER_ID_KEY: order_id}
     with server.one_at_a_time() as deadline:
-        with use_context(baggage.set_baggage(ORDER_ID, order_id)):
+        with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
             with use_span(tracer.start_span("status", attributes=attributes, links=links)):
                 donuts = server.client.get_donuts(order_id, deadline)
                 if not donuts:
                     raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-                return json_answer(describe_order(order_id, donuts))
+                return json_answer(order_summary(order_id, donuts))
 
 
 # The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
@@ -278,10 +278,9 @@ class Answer:
     error: Exception = None  # the exception behind a 500
 
 
-def json_answer(value, status=200, headers=None, error=None):
-    """Return an Answer with a JSON body."""
-    headers = {"Content-Type": "application/json", **(headers or {})}
-    return Answer(status, json.dumps(value).encode(), headers, error)
+def json_answer(value, status=200, error=None, headers=None):
+    """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
+    return Answer(status, json.dumps(value).encode(), headers or {}, error)
 
 
 def parse_order_id(value):
@@ -307,8 +306,7 @@ def parse_donut(item):
 def parse_basket(items):
     """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
     if not isinstance(items, list) or not items:
-        example = '[{"flavor": "glazed", "quantity": 1}]'
-        raise Refusal(400, f'Order something: "donuts" must be a list such as {example}.')
+        raise Refusal(400, 'Order a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
     flavors = []
     for item in items:
         flavor, quantity = parse_donut(item)
@@ -318,7 +316,7 @@ def parse_basket(items):
     return flavors
 
 
-def describe_order(order_id, donuts):
+def order_summary(order_id, donuts):
     """Return the answer to an order or a status check, from the kitchen's list of its donuts.
 
     An order is only as far as its least advanced donut. The estimated delivery time is the number
@@ -352,7 +350,7 @@ class CodeLocation(SpanProcessor):
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
-        frame = sys._getframe(1)  # of the SDK, which called this method; ours is further out
+        frame = sys._getframe(1)  # of the SDK, which has called this method; go out to our own
         while frame and frame.f_code.co_filename not in (__file__, kitchen.__file__):
             frame = frame.f_back
         if frame:
@@ -384,8 +382,8 @@ class SpanStore(SpanProcessor):
 def terminal_line(span):
     """Return the line that the terminal shows when a span has ended.
 
-        -> CLIENT POST 200         1.5ms    kitchen.py:102 <span id> <id of the parent> <trace id>
-           SERVER POST /order 200  2.5ms microdonuts.py:95 <span id> /#<trace id>
+        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <id of the parent> <trace id>
+           SERVER POST /order 200  2.5ms  <file>:<line> <span id> /#<trace id>
 
     The arrow is -> if the span called another service, and <- if its parent is in another service.
     /#<trace id> is the address of the trace on the page.
@@ -410,13 +408,12 @@ def terminal_line(span):
 
 
 def make_processor(exporter):
-    """Return the processor for one name in OTEL_TRACES_EXPORTER."""
+    """Return a processor, which passes ended spans to an exporter: otlp, console or terminal."""
     if exporter == "otlp":
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         except ImportError:
-            package = "opentelemetry-exporter-otlp-proto-http"
-            exit_with(f"OTEL_TRACES_EXPORTER=otlp needs a package: pip install {package}")
+            exit_with("otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http")
         # This processor exports in a thread of its own, so that no request waits for a network. It
         # drops spans when its queue is full: OTEL_BSP_MAX_QUEUE_SIZE makes the queue longer.
         return BatchSpanProcessor(OTLPSpanExporter())
@@ -454,7 +451,7 @@ def set_up_tracing(store):
     propagators = [kitchen.PROPAGATORS[name] for name in formats]
     propagate.set_global_textmap(CompositePropagator(propagators))
     # A resource says which service the spans come from. Resource.create reads OTEL_SERVICE_NAME and
-    # OTEL_RESOURCE_ATTRIBUTES. Our name is used only if neither of them gives one.
+    # OTEL_RESOURCE_ATTRIBUTES. If neither gives a name, it says unknown_service, and ours is used.
     resource = Resource.create()
     if resource.attributes["service.name"].startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "microdonuts"}))
@@ -524,7 +521,7 @@ def first_that_fit(texts):
     """Return a list of the JSON texts that fit into one answer, from the first one on."""
     chosen = []
     length = 0
-    for text in texts:  # a generator makes them one by one, and none after the last that fits
+    for text in texts:  # a generator makes them one by one, so the rest is never made
         length += len(text)
         if length > MAX_JSON:
             break
@@ -541,11 +538,8 @@ def list_traces(request, server):
     """
     traces = reversed(server.store.traces().items())
     texts = first_that_fit(summarize(trace_id, spans) for trace_id, spans in traces)
-    headers = {
-        "Content-Type": "application/json",
-        # This tells the page which headers our propagators write.
-        "Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields)),
-    }
+    # This tells the page which headers our propagators write.
+    headers = {"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))}
     return Answer(200, f"[{', '.join(texts)}]".encode(), headers)
 
 
@@ -577,13 +571,12 @@ def show_trace(request, server):
     if request.url_query != "here" and server.client.url != server.url:
         try:
             texts += fetch_spans(server.client.url, trace_id, spans)
-        except (OSError, HTTPException, ValueError, RecursionError, TypeError, LookupError):
-            # The kitchen cannot be reached, or its answer has another form.
+        except Exception:  # the kitchen cannot be reached, or its answer has another form
             missing = f"The kitchen at {server.client.url} does not show its spans."
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
     body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
-    return Answer(200, body.encode(), {"Content-Type": "application/json"})
+    return Answer(200, body.encode(), {})
 
 
 def fetch_spans(url, trace_id, known_spans):
@@ -596,22 +589,25 @@ def fetch_spans(url, trace_id, known_spans):
         answer = kitchen.read_json(connection.read_body(response))
     if response.status == 404:
         return []
-    spans = [span for span in answer["spans"] if span["context"]["span_id"] not in known_ids]
-    return [json.dumps(span, allow_nan=False) for span in spans]  # 1e999 is read as Infinity
+    return [
+        json.dumps(span, allow_nan=False)  # 1e999 is read as Infinity
+        for span in answer["spans"]
+        if span["context"]["span_id"] not in known_ids
+    ]
 
 
-# The table of contents: the method and the function for each path. A path that ends in a slash,
+# The table of contents: the methods and the function for each path. A path that ends in a slash,
 # other than "/", matches every path below it.
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
     "/kitchen/add_donuts": ("POST", add_donuts),
-    "/kitchen/get_donuts": ("GET", get_donuts),
-    "/": ("GET", send_file),
-    "/static/": ("GET", send_file),
-    "/source/": ("GET", send_file),
-    "/traces": ("GET", list_traces),
-    "/traces/": ("GET", show_trace),
+    "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
+    "/": ("GET, HEAD", send_file),
+    "/static/": ("GET, HEAD", send_file),
+    "/source/": ("GET, HEAD", send_file),
+    "/traces": ("GET, HEAD", list_traces),
+    "/traces/": ("GET, HEAD", show_trace),
 }
 
 
@@ -639,7 +635,7 @@ MAX_SPAN_CONTEXTS = 1_000  # with a tracestate in each, these are 16 MB
 MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # bytes; the longest tracestate alone has 16,447
 
-# RFC 9112 3: a method, a target and a version, with one blank between them.
+# RFC 9112 3: a method, a target and a version, with one space between them.
 REQUEST_LINE = re.compile(rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n")
 # RFC 9110 5.5 and 5.6.2: a token, and a value, in which a tab is the only control character.
 HEADER_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -691,12 +687,12 @@ class Handler(BaseHTTPRequestHandler):
     default_request_version = "HTTP/1.1"
     timeout = 10  # seconds without a byte from the client
     MessageClass = Headers
-    command = None  # send needs it, even if there is no request line to take it from
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
         connection = self.rfile
         self.rfile = HeadReader(connection, self.raw_requestline)
+        self.is_continue_expected = False
         try:
             if not super().parse_request():
                 return False
@@ -704,11 +700,12 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile = connection
         lines = [f"{name}:{value}" for name, value in self.headers.items()]
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
+        # Without a length it ends after its head. 20 digits are more than any length needs.
         length = ",".join(self.headers.get_all("Content-Length", ["0"]))
         if (
             not REQUEST_LINE.fullmatch(self.raw_requestline)
             or not all(map(HEADER_LINE.fullmatch, lines))
-            or not re.fullmatch(r"[ \t]*[0-9]+[ \t]*", length)
+            or not re.fullmatch(r"[ \t]*[0-9]{1,20}[ \t]*", length)
             # The parser stopped at a line that is no header, or took one for a header of e-mail.
             or self.headers.defects
             or self.headers.get_payload()
@@ -716,20 +713,21 @@ class Handler(BaseHTTPRequestHandler):
         ):
             self.send_error(400)
             return False
+        self.length = int(length)
         return True
 
     def handle_expect_100(self):
         """Do not send 100 Continue yet: read_body does, if it wants the body (RFC 9110 10.1.1)."""
+        self.is_continue_expected = True
         return True
 
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
-        self.length = self.headers.get("Content-Length", "").strip(" \t")
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
         if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
             self.close_connection = True
-        self.has_unread_body = self.length not in ("", "0") or "Transfer-Encoding" in self.headers
+        self.has_unread_body = self.length > 0 or "Transfer-Encoding" in self.headers
         try:
             if is_traced(self.url_path):
                 trace_request(self)
@@ -745,8 +743,9 @@ class Handler(BaseHTTPRequestHandler):
     def read_target(self):
         """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
-        self.hosts = [value.strip(" \t") for value in self.headers.get_all("Host", [])]
-        self.authority = self.hosts[0] if len(self.hosts) == 1 else ""
+        # RFC 9112 3.2: one Host. Several of them are joined with "/", which no host has in it.
+        self.host = "/".join(self.headers.get_all("Host", [])).strip(" \t")
+        self.authority = self.host
         absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
@@ -758,22 +757,22 @@ class Handler(BaseHTTPRequestHandler):
         """Return the answer of the endpoint, or an error answer if something was raised."""
         try:
             self.check_host()
-            method, endpoint = self.check_route()
-            self.fields = self.read_fields() if method == "POST" else {}
+            endpoint = self.check_route()
+            if self.command == "POST":
+                self.fields = self.read_fields()
             return endpoint(self, self.server)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, headers=refusal.headers)
         except Exception as error:
             traceback.print_exc()
-            sentence = "The shop made a mistake: look at its terminal."
-            return json_answer({"error": sentence}, 500, error=error)
+            return json_answer({"error": "The shop failed: look at its terminal."}, 500, error)
 
     def check_host(self):
-        """Raise Refusal(400) unless there is one Host (RFC 9112 3.2), and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.hosts:
+        """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.host:
             return
-        names = [parse_authority(text) for text in [*self.hosts, self.authority]]
-        if len(self.hosts) != 1 or None in names:
+        names = [parse_authority(text) for text in (self.host, self.authority)]
+        if None in names:
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
         # read this server's answers in a browser. Its requests have its name as their Host.
@@ -781,43 +780,41 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
     def check_route(self):
-        """Return the method and the endpoint. Raise Refusal(403, 404 or 405)."""
+        """Return the endpoint. Raise Refusal(403, 404 or 405)."""
         if self.route is None:
             raise Refusal(404, f"There is nothing at this path: try {', '.join(ROUTES)}.")
-        method, endpoint = ROUTES[self.route]
-        allowed = ["GET", "HEAD"] if method == "GET" else [method]
-        if self.command not in allowed:
-            refusal = Refusal(405, f"Use {' or '.join(allowed)} here.")
-            refusal.headers["Allow"] = ", ".join(allowed)
+        methods, endpoint = ROUTES[self.route]
+        if self.command not in methods.split(", "):
+            refusal = Refusal(405, f"Use one of these methods: {methods}.")
+            refusal.headers["Allow"] = methods
             raise refusal
         own_origin = f"http://{self.authority}"
-        if method == "POST" and self.headers.get("Origin", own_origin) != own_origin:
+        if self.command == "POST" and self.headers.get("Origin", own_origin) != own_origin:
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
-        return method, endpoint
+        return endpoint
 
     def read_fields(self):
         """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
         try:
             fields = kitchen.read_json(self.read_body())
         except (ValueError, RecursionError):
-            raise Refusal(400, "The body is not JSON: send an object, in UTF-8.") from None
+            fields = None
         if not isinstance(fields, dict):
-            raise Refusal(400, "The body must be a JSON object.")
+            raise Refusal(400, "The body must be a JSON object, in UTF-8.")
         return fields
 
     def read_body(self):
-        if "Transfer-Encoding" in self.headers or not self.length:
+        if "Transfer-Encoding" in self.headers:
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
-        if len(self.length) > 9 or int(self.length) > MAX_BODY:
+        if self.length > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
-        expectation = self.headers.get("Expect", "").lower()
         try:
-            if expectation == "100-continue" and self.request_version != "HTTP/1.0":
+            if self.is_continue_expected:
                 self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            body = self.rfile.read(int(self.length))
+            body = self.rfile.read(self.length)
         except OSError:
             raise Refusal(408, "The body did not arrive in time: send all of it.") from None
-        if len(body) < int(self.length):
+        if len(body) < self.length:
             raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
@@ -832,6 +829,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         headers = {
             "Date": self.date_time_string(),
+            "Content-Type": "application/json",  # unless the answer says another one
             **answer.headers,
             "Content-Length": len(answer.body),
         }
@@ -845,7 +843,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code, message=None, explain=None):
         """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
-        self.send(json_answer({"error": UNREADABLE[code]}, int(code)))
+        self.send(json_answer({"error": UNREADABLE[code]}, code))
 
     def log_error(self, *arguments):
         """Say nothing. http.server would log each idle connection that it closes."""
@@ -884,7 +882,7 @@ class Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
             host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_address[1]}"
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
         self.is_local = is_loopback(arguments.host)
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
@@ -939,18 +937,18 @@ class Server(ThreadingHTTPServer):
             while request.recv(65_536) and time.monotonic() < end:
                 pass
         self.connections.discard(request)
-        super().shutdown_request(request)
+        request.close()
 
     def handle_error(self, request, client_address):
         """Print an unforeseen exception, but not that a connection broke between two requests."""
-        if not isinstance(sys.exc_info()[1], OSError):
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def close(self):
         """Refuse new orders, finish the one in progress, then close."""
         self.is_closing = True
-        if self.order_lock.acquire(timeout=KITCHEN_SECONDS):  # waits for the one in progress
-            self.order_lock.release()
+        with self.order_lock:  # waits for the one in progress, which has a deadline
+            pass
         self.shutdown()
         for connection in self.connections.copy():
             with contextlib.suppress(OSError):
@@ -973,11 +971,10 @@ def exit_with(sentence):
 
 def kitchen_url(text):
     """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
-    if "@" in text:
-        raise argparse.ArgumentTypeError("give the URL without a user name and a password")
     match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
     if not match or not parse_authority(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a URL such as http://127.0.0.1:8083")
+        # The sentence does not repeat the text, which may have a password in it.
+        raise argparse.ArgumentTypeError("give a host and a port alone: http://127.0.0.1:8083")
     return f"http://{match[1]}"
 
 
@@ -1000,7 +997,6 @@ def read_arguments():
         "--fry-seconds",
         type=float,
         default=kitchen.FRY_SECONDS,
-        metavar="SECONDS",
         help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
     arguments = parser.parse_args()
@@ -1027,12 +1023,11 @@ def main():
         provider = set_up_tracing(store)
         server = Server(arguments, store)
     except (OSError, OverflowError) as error:
-        where = f"{arguments.host} port {arguments.port}"
-        exit_with(f"cannot listen on {where} ({error}): choose another --host or --port")
+        address = f"{arguments.host} port {arguments.port}"
+        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
     except ValueError as error:
         exit_with(f"a setting cannot be used: {error}")
-    accepting = threading.Thread(target=server.serve_forever, args=(0.1,), name="accepting")
-    accepting.start()
+    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
     while not is_closing:
         time.sleep(0.2)  # a wait without an end could not be interrupted on Windows

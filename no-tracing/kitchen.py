@@ -209,44 +209,37 @@ class KitchenClient:
 
     def add_donut(self, order_id, flavor, deadline):
         """Hand one donut of an order to the kitchen."""
-        fields = {"order_id": order_id, "flavor": flavor}
-        body = json.dumps(fields).encode()
-        status, data = self.call("POST", "/kitchen/add_donuts", deadline, body)
-        self.parse(status, data)  # raises a Refusal unless the donut was accepted
+        body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
+        if not self.call("POST", "/kitchen/add_donuts", deadline, body):
+            raise self.refusal(502, "did not accept a donut")
 
     def get_donuts(self, order_id, deadline):
         """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
         path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
-        status, data = self.call("GET", path, deadline)
-        if status == 404:
-            return []
-        donuts = self.parse(status, data)
+        donuts = self.call("GET", path, deadline)
         if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
             raise self.refusal(502, "sent no list of donuts")
         return donuts
 
     def call(self, method, path, deadline, body=None):
-        """Make one request, and return the status and the body of the answer."""
+        """Make one request, and return the JSON value of the answer, or [] for a 404."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
             response, data = exchange(self, request, deadline)
-        except TimeoutError as error:
-            self.handler.close()
-            raise self.refusal(504, "took too long") from error
         except (OSError, HTTPException, UnicodeError) as error:
-            # OSError: no connection, or a broken one. HTTPException: an answer that is cut short,
-            # or that is not HTTP. UnicodeError: a host name that cannot exist.
+            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
+            # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
+            if isinstance(error, TimeoutError):
+                raise self.refusal(504, "took too long") from error
             raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
-        return response.status, data
-
-    def parse(self, status, data):
-        """Return the JSON value of an answer, whose status has to be 200."""
-        if status != 200:
-            raise self.refusal(502, f"answered with {status}")
+        if response.status == 404:
+            return []
+        if response.status != 200:
+            raise self.refusal(502, f"answered with {response.status}")
         try:
             return read_json(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
@@ -263,22 +256,22 @@ class KeptConnection(urllib.request.HTTPHandler):
     Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
 
-    def __init__(self):
-        super().__init__()
-        self.connection = None
-        self.deadline = 0.0
+    connection = None
+    deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            timeout = max(0.001, self.deadline - time.monotonic())  # 0 would mean not to wait
-            self.connection = HTTPConnection(request.host, timeout=timeout)
-            self.connection.response_class = FinalResponse
-            self.connection.connect()
+            connection = HTTPConnection(request.host, timeout=seconds_until(self.deadline))
+            connection.response_class = FinalResponse
+            connection.connect()
             # A DeadlineSocket takes over the file descriptor of the socket that has connected.
-            self.connection.sock = DeadlineSocket(fileno=self.connection.sock.detach())
-        self.connection.sock.set_deadline(self.deadline)
+            connection.sock = DeadlineSocket(fileno=connection.sock.detach())
+            self.connection = connection
+        sock = self.connection.sock
+        sock.deadline = self.deadline
+        sock.settimeout(seconds_until(self.deadline))
         headers = dict(request.header_items())
         self.connection.request(request.get_method(), request.selector, request.data, headers)
         return self.connection.getresponse()
@@ -290,14 +283,14 @@ class KeptConnection(urllib.request.HTTPHandler):
                 raise HTTPException("more than one Content-Length")  # RFC 9112 6.3
             body = response.read(MAX_ANSWER)
             if response.length or len(body) == MAX_ANSWER:  # it is cut short, or too long
-                raise IncompleteRead(body, response.length)
+                raise IncompleteRead(body)
         if response.will_close:
             self.close()
         return body
 
     def is_usable(self):
         """Tell whether the kept connection is open, with nothing to be read from it."""
-        if self.connection is None or self.connection.sock is None:
+        if self.connection is None:
             return False
         try:
             self.connection.sock.settimeout(0)
@@ -305,11 +298,11 @@ class KeptConnection(urllib.request.HTTPHandler):
         except BlockingIOError:
             return True
         except OSError:
-            return False
-        return False  # the kitchen has closed it, or has sent what nobody asked for
+            pass
+        return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
 
     def close(self):
-        if self.connection is not None:
+        if self.connection:
             self.connection.close()
             self.connection = None
 
@@ -325,21 +318,22 @@ class FinalResponse(HTTPResponse):
 
 
 class DeadlineSocket(socket.socket):
-    """Reads until a deadline.
+    """Reads until its deadline.
 
     A plain timeout begins anew with every byte, so that a slow answer could take for ever.
     """
 
-    def set_deadline(self, deadline):
-        self.deadline = deadline
-        self.settimeout(max(0.001, deadline - time.monotonic()))
-
     def recv_into(self, *arguments):
-        seconds_left = self.deadline - time.monotonic()
-        if seconds_left <= 0:
-            raise TimeoutError("the deadline has passed")
-        self.settimeout(seconds_left)
+        self.settimeout(seconds_until(self.deadline))
         return super().recv_into(*arguments)
+
+
+def seconds_until(deadline):
+    """Return how long to wait at most. Raise TimeoutError if the deadline has passed."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("the deadline has passed")
+    return seconds
 
 
 def read_json(data):
