@@ -50,8 +50,7 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 #
 # start_span makes a span whose parent is the current span, and starts its clock. use_span makes it
 # the current span inside the block, so that it becomes the parent of spans that start there, and
-# ends it after the block. "Current" is a property of a thread, or of an asyncio task: each has a
-# current context of its own, and the current span is part of that context.
+# ends it after the block. Each thread, or asyncio task, has a current span of its own.
 
 
 @contextlib.contextmanager
@@ -143,12 +142,11 @@ def describe_response(span, response):
 
 TRACEPARENT = re.compile(
     r"""
-    (?P<version>   (?!ff)    [0-9a-f]{2}  ) -   # 3.2.2.1: ff is invalid
-    (?P<trace_id>  (?!0{32}) [0-9a-f]{32} ) -   # 3.2.2.3: all zeros are invalid
-    (?P<parent_id> (?!0{16}) [0-9a-f]{16} ) -   # 3.2.2.4: the span that sent this; not all zeros
-    (?P<flags>               [0-9a-f]{2}  )     # 3.2.2.5: bit 0 is sampled (3.2.2.5.1), and
-                                                # bit 1 is random (3.2.2.5.2)
-    (?P<later>     -.*                    )?    # 3.2.4: fields of a later version
+    (?P<version>   [0-9a-f]{2}  ) -   # 3.2.2.1
+    (?P<trace_id>  [0-9a-f]{32} ) -   # 3.2.2.3
+    (?P<parent_id> [0-9a-f]{16} ) -   # 3.2.2.4: the span that has sent this
+    (?P<flags>     [0-9a-f]{2}  )     # 3.2.2.5: sampled (3.2.2.5.1), random (3.2.2.5.2)
+    (?P<later>     -.*          )?    # 3.2.4: fields of a later version
     """,
     re.VERBOSE,
 )
@@ -172,6 +170,8 @@ class W3CTraceContext(TextMapPropagator):
         match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
         if match is None:
             return context  # not the form above (3.2.2); its tracestate is not read, either (3.3)
+        if match["version"] == "ff":
+            return context  # invalid (3.2.2.1)
         if match["version"] == "00" and match["later"]:
             return context  # version 00 has four fields (3.2.2.2); later ones may have more (3.2.4)
         sender = SpanContext(
@@ -182,6 +182,8 @@ class W3CTraceContext(TextMapPropagator):
             trace_flags=TraceFlags(int(match["flags"], 16) & 0b11),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate") or []),
         )
+        if not sender.is_valid:
+            return context  # an id that is all zeros (3.2.2.3 and 3.2.2.4)
         # The sender's span itself is in another process. A NonRecordingSpan takes its place here.
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
@@ -193,9 +195,8 @@ class W3CTraceContext(TextMapPropagator):
         setter.set(carrier, "traceparent", format_traceparent(current))
         if len(current.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
             setter.set(carrier, "tracestate", current.trace_state.to_header())
-        # Auto-instrumentation: the packages for HTTP call propagate.extract and propagate.inject,
-        # too. By default, these use TraceContextTextMapPropagator and W3CBaggagePropagator of
-        # opentelemetry-api.
+        # Auto-instrumentation: the packages for HTTP call propagate.extract and inject, too, which
+        # use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
 
 
 def format_traceparent(span_context):
@@ -286,9 +287,8 @@ class Kitchen:
                 traceback.print_exc()
                 self.forget(donut)
         # "fry" could also be a trace of its own, with a link to the request, which does not wait
-        # for it. As a child it is where a reader looks for it, in the trace of the order. (Between
-        # two services, the spans on both sides of a queue would have the kinds PRODUCER and
-        # CONSUMER.)
+        # for it. As a child it is where a reader looks for it: in the trace of the order. Between
+        # two services, the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
         # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
         # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
 

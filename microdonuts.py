@@ -137,8 +137,7 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # Only the kitchen takes the order id from the baggage. The shop does not know it yet: it
-        # creates the id of an order, or reads it from the body of a status check.
+        # The kitchen has the order id from the baggage. The shop itself does not know it yet.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
