@@ -90,8 +90,8 @@ def use_context(new_context):
 def exchange(client, request, deadline):
     """Send a request to the kitchen, in a CLIENT span. Return the response and its body.
 
-    KitchenClient.call (BLOCK 13) calls this. client.opener sends the request, with urllib, and
-    client.handler reads the answer.
+    `client` is the KitchenClient of BLOCK 13. Its opener is urllib's way to send a request; the
+    handler in the opener keeps a connection open, and reads the answer.
     """
     attributes = {
         "http.request.method": request.method,
@@ -106,8 +106,8 @@ def exchange(client, request, deadline):
         # is propagate.extract, in trace_request of microdonuts.py.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        client.handler.deadline = deadline  # how long it waits for the answer
-        response = client.opener.open(request)
+        client.handler.deadline = deadline  # when it stops waiting for the answer
+        response = client.opener.open(request)  # does not raise for a 4xx or 5xx
         describe_response(span, response)
         body = client.handler.read_body(response)
     return response, body
@@ -138,15 +138,15 @@ def describe_response(span, response):
 #     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 #     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
 #
-# The section numbers below are those of W3C Trace Context Level 2.
+# The numbers in the comments below are sections of W3C Trace Context Level 2.
 
 TRACEPARENT = re.compile(
     r"""
-    (?P<version>   [0-9a-f]{2}  ) -   # 3.2.2.1
-    (?P<trace_id>  [0-9a-f]{32} ) -   # 3.2.2.3
-    (?P<parent_id> [0-9a-f]{16} ) -   # 3.2.2.4: the span that has sent this
-    (?P<flags>     [0-9a-f]{2}  )     # 3.2.2.5: sampled (3.2.2.5.1), random (3.2.2.5.2)
-    (?P<later>     -.*          )?    # 3.2.4: fields of a later version
+    (?P<version>   [0-9a-f]{2}  ) -
+    (?P<trace_id>  [0-9a-f]{32} ) -
+    (?P<parent_id> [0-9a-f]{16} ) -   # the id of the span that has sent the request
+    (?P<flags>     [0-9a-f]{2}  )     # bit 0 is sampled (3.2.2.5.1), bit 1 is random (3.2.2.5.2)
+    (?P<later>     -.*          )?    # what a later version may add
     """,
     re.VERBOSE,
 )
@@ -162,29 +162,29 @@ class W3CTraceContext(TextMapPropagator):
 
         Without a valid traceparent, return it as it is: the receiver then begins a new trace.
         """
-        if context is None:  # the API's name, which hides the module `context` here
+        if context is None:
             context = Context()  # an empty one
         values = getter.get(carrier, "traceparent") or []
         if len(values) != 1:
-            return context  # absent, or repeated: only a list may be repeated (RFC 9110 5.3)
+            return context  # there is none, or more than one: nobody knows which of them is right
         match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
         if match is None:
             return context  # not the form above (3.2.2); its tracestate is not read, either (3.3)
         if match["version"] == "ff":
             return context  # invalid (3.2.2.1)
         if match["version"] == "00" and match["later"]:
-            return context  # version 00 has four fields (3.2.2.2); later ones may have more (3.2.4)
+            return context  # only a later version may have more than four fields (3.2.2.2, 3.2.4)
         sender = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["parent_id"], 16),
             is_remote=True,
-            # Bits other than sampled and random are not passed on (3.2.2.5.3).
+            # 3.2.2.5 and 3.2.2.5.3: bits other than sampled and random are not passed on.
             trace_flags=TraceFlags(int(match["flags"], 16) & 0b11),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate") or []),
         )
         if not sender.is_valid:
             return context  # an id that is all zeros (3.2.2.3 and 3.2.2.4)
-        # The sender's span itself is in another process. A NonRecordingSpan takes its place here.
+        # The span itself is in another process. A NonRecordingSpan, with its ids, takes its place.
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
@@ -210,8 +210,8 @@ def format_traceparent(span_context):
 class HeaderGetter(Getter):
     """Reads the headers of http.server, an email.message.Message, for a propagator.
 
-    A dict of headers would not do. It takes Traceparent for another name than traceparent, although
-    names of headers are case-insensitive (3.2.1), and has only one value for a repeated header.
+    A dict of headers would not do. To a dict, Traceparent and traceparent are different names, but
+    names of headers are case-insensitive (3.2.1). And it has one value for a repeated header.
     """
 
     def get(self, carrier, key):
@@ -234,10 +234,9 @@ STATES = ("new_order", "received", "cooking", "ready")
 FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
 RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
-MAX_REMEMBERED = 10_000
 
 
-@dataclasses.dataclass(eq=False)  # compared by identity, so that forget removes the right one
+@dataclasses.dataclass(eq=False)  # donuts with equal fields are not the same donut
 class Donut:
     order_id: str
     flavor: str
@@ -248,16 +247,13 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten, which are ready by then, because MAX_WAITING is much smaller.
+    At most MAX_WAITING donuts wait, and more are refused.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Guards the next three attributes. It is reentrant, because add_donuts calls forget.
-        self.lock = threading.RLock()
-        self.donuts = collections.deque()  # all that are remembered, the oldest first
-        self.orders = {}  # the same donuts in lists, by order id
+        self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
+        self.lock = threading.Lock()  # for add_donuts
         self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
         self.queue = queue.SimpleQueue()
         self.is_closing = False
@@ -267,45 +263,43 @@ class Kitchen:
     def enqueue(self, donut):
         """Hand a donut to the fryer, together with the context of the request that brought it."""
         self.queue.put((donut, context.get_current()))
+        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
+        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
 
     def fry_all(self):
-        """Fry one donut after the other, each in its own context, until the kitchen closes."""
+        """Fry one donut after the other, each in its own context, until the kitchen closes.
+
+        "fry" could also be a trace of its own, with a link to the request, which does not wait for
+        it. As a child it is where a reader looks for it: in the trace of the order. Between two
+        services, the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
+        """
         while True:
             donut, request_context = self.queue.get()
             if self.is_closing:
                 return
             try:
                 # This thread was started at startup, so no request is current in it. In the context
-                # of the donut's request, the SERVER span is current. It becomes the parent of
-                # "fry", even if it has ended by now. The baggage is there, too.
+                # of the donut's request, its SERVER span is current, and becomes the parent of
+                # "fry", even if that span has ended by now. The baggage is there, too.
                 with use_context(request_context):
                     attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
                     with use_span(tracer.start_span("fry", attributes=attributes)):
                         self.fry(donut)
             except Exception:
-                # The span has the exception by now. Forget the donut, and fry the next one.
+                # use_span has noted it on the span. Forget the donut, and fry the next one.
                 traceback.print_exc()
-                self.forget(donut)
-        # "fry" could also be a trace of its own, with a link to the request, which does not wait
-        # for it. As a child it is where a reader looks for it: in the trace of the order. Between
-        # two services, the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
-        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
-        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
+                self.shelf.forget(donut)
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        self.set_status(donut, "received")
+        self.shelf.set_status(donut, "received")
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
-        self.set_status(donut, "cooking")
+        self.shelf.set_status(donut, "cooking")
         pause(donut.ready_at - time.monotonic())
-        self.set_status(donut, "ready")
-
-    def set_status(self, donut, status):
-        with self.lock:  # so that nothing changes while get_donuts makes its list
-            donut.status = status
+        self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Take all donuts, or none. Return how many donuts of the order are remembered now.
+        """Take `quantity` donuts, or none. Return how many donuts the order has now.
 
         Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
         """
@@ -313,44 +307,16 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
+                # When the donut will be ready is known now. `fry` waits until then.
                 fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
-                self.donuts.append(donut)
-                self.orders.setdefault(order_id, []).append(donut)
+                count = self.shelf.add(donut)
                 self.enqueue(donut)
-            while len(self.donuts) > MAX_REMEMBERED:
-                self.forget(self.donuts[0])
-            return len(self.orders[order_id])
-
-    def forget(self, donut):
-        with self.lock:
-            self.donuts.remove(donut)
-            siblings = self.orders[donut.order_id]
-            siblings.remove(donut)
-            if not siblings:
-                del self.orders[donut.order_id]
-
-    def get_donuts(self, order_id=None):
-        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
-
-        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
-        """
-        now = time.monotonic()
-        with self.lock:
-            chosen = self.donuts if order_id is None else self.orders.get(order_id, [])
-            return [
-                {
-                    "flavor": donut.flavor,
-                    "order_id": donut.order_id,
-                    "status": donut.status,
-                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
-                }
-                for donut in chosen
-            ]
+            return count
 
     def close(self):
-        """Finish the donut in the fryer, and no other one."""
+        """Let the fryer finish its donut. Those that still wait are lost."""
         self.is_closing = True
         self.queue.put((None, None))  # wakes the fryer if the queue is empty
         self.fryer.join()
@@ -720,11 +686,64 @@ PROPAGATORS = {
 }
 
 ###############################################################################
-# BLOCK 13: the client of the kitchen. Skip it: only the peer's address is about tracing.
+# BLOCK 13: the client, and the shelf. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
+MAX_REMEMBERED = 10_000
 MAX_ANSWER = 1_048_576  # bytes
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
+
+
+class Shelf:
+    """Keeps the newest MAX_REMEMBERED donuts, for those who ask how far an order is.
+
+    The oldest donut is forgotten first. It is ready by then, because at most MAX_WAITING wait.
+    """
+
+    def __init__(self):
+        self.donuts = collections.deque()  # the oldest first
+        self.donuts_by_order = {}  # order id: a list of its donuts
+        self.lock = threading.RLock()  # reentrant, because add has it and calls forget
+
+    def add(self, donut):
+        """Remember a donut. Return how many donuts its order has now."""
+        with self.lock:
+            self.donuts.append(donut)
+            siblings = self.donuts_by_order.setdefault(donut.order_id, [])
+            siblings.append(donut)
+            if len(self.donuts) > MAX_REMEMBERED:
+                self.forget(self.donuts[0])
+            return len(siblings)
+
+    def forget(self, donut):
+        with self.lock:
+            self.donuts.remove(donut)
+            siblings = self.donuts_by_order[donut.order_id]
+            siblings.remove(donut)
+            if not siblings:
+                del self.donuts_by_order[donut.order_id]
+
+    def set_status(self, donut, status):
+        with self.lock:  # so that nothing changes while get_donuts makes its list
+            donut.status = status
+
+    def get_donuts(self, order_id=None):
+        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
+
+        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
+        """
+        now = time.monotonic()
+        with self.lock:
+            chosen = self.donuts if order_id is None else self.donuts_by_order.get(order_id, [])
+            return [
+                {
+                    "flavor": donut.flavor,
+                    "order_id": donut.order_id,
+                    "status": donut.status,
+                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
+                }
+                for donut in chosen
+            ]
 
 
 class KitchenClient:
@@ -750,14 +769,14 @@ class KitchenClient:
         """Hand one donut of an order to the kitchen."""
         body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
         if not self.call("POST", "/kitchen/add_donuts", deadline, body):
-            raise self.refusal(502, "did not accept a donut")
+            raise self.kitchen_refusal(502, "did not accept a donut")
 
     def get_donuts(self, order_id, deadline):
-        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
+        """Return the donuts of an order as Shelf.get_donuts does: [] if the order is unknown."""
         path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
         donuts = self.call("GET", path, deadline)
         if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
-            raise self.refusal(502, "sent no list of donuts")
+            raise self.kitchen_refusal(502, "sent no list of donuts")
         return donuts
 
     def call(self, method, path, deadline, body=None):
@@ -771,20 +790,20 @@ class KitchenClient:
             # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
             if isinstance(error, TimeoutError):
-                raise self.refusal(504, "took too long") from error
-            raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
+                raise self.kitchen_refusal(504, "took too long") from error
+            raise self.kitchen_refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
         if response.status == 404:
             return []
         if response.status != 200:
-            raise self.refusal(502, f"answered with {response.status}")
+            raise self.kitchen_refusal(502, f"answered with {response.status}")
         try:
             return read_json(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-            raise self.refusal(502, "did not send JSON") from None
+            raise self.kitchen_refusal(502, "did not send JSON") from None
 
-    def refusal(self, status, problem):
+    def kitchen_refusal(self, status, problem):
         sentence = f"The kitchen at {self.url} {problem}: start it, or look at its terminal."
         return Refusal(status, sentence)
 
@@ -893,7 +912,7 @@ def is_order_id(value):
 
 
 def is_donut(item):
-    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    """Tell whether an item of an answer has the form that Shelf.get_donuts gives a donut."""
     return (
         isinstance(item, dict)
         and isinstance(item.get("flavor"), str)

@@ -8,7 +8,7 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
 
     span                             kind      started by
     POST /order                      SERVER    trace_request
-      order                          INTERNAL  order
+      order                          INTERNAL  span_of_order
         POST                         CLIENT    exchange injects the context ...
           POST /kitchen/add_donuts   SERVER    ... and trace_request extracts it
             fry                      INTERNAL  Kitchen.fry_all, in another thread
@@ -87,16 +87,16 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 def trace_request(request):
     """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
-    In this order: extract the caller's context, make it current, start the span, make it current,
-    answer, end the span, restore the previous context. Handler.do_GET (BLOCK 6) calls this.
+    In this order: extract the caller's context, make that context current, start the span, make the
+    span current, answer, end the span, restore the previous context.
     """
     # Read the context that the caller has put into the headers with propagate.inject, as exchange
     # does in kitchen.py, and add it to the current context. A browser sends none. HeaderGetter
     # (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
     # Make it current, because start_span looks in the current context for a parent. After the block
-    # the previous context is restored. Otherwise the caller's span would stay current, and would
-    # become the parent of the next request on this connection, which the same thread answers.
+    # the previous context is restored, because the same thread answers the next request on this
+    # connection, which must not get this caller's span as its parent.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
@@ -104,16 +104,16 @@ def trace_request(request):
             answer = request.dispatch()  # calls the endpoint; turns an exception into an answer
             describe_answer(span, answer)
             add_server_timing(span, answer)
-            request.send(answer)  # if the caller has gone, this raises, and use_span notes it
+            request.send(answer)  # raises if the caller has gone; use_span notes it on the span
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
-    # WSGI application in the same steps, unless a span is current already: then it extracts
-    # nothing, and its own span is INTERNAL. No package does it for http.server.
+    # WSGI application in the same steps. If a span is current already, it extracts nothing, and
+    # starts an INTERNAL span. No package does this for http.server.
 
 
 def server_attributes(request):
     """Return the attributes that are known when the span starts ("HTTP spans", HTTP server span).
 
-    A sampler, which decides whether a trace is recorded, sees no others.
+    A sampler, which decides whether a trace is recorded, sees only these.
     """
     host, port = parse_authority(request.authority) or (None, None)
     client_address, client_port = request.client_address[:2]  # an IPv6 address has two more parts
@@ -137,7 +137,7 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # The kitchen has the order id from the baggage. The shop itself does not know it yet.
+        # The kitchen has received the order id as baggage. The shop does not know it yet here.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
@@ -149,7 +149,7 @@ def describe_answer(span, answer):
         return  # To a server a 4xx is not an error, because the mistake is the client's.
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    else:  # a Refusal: its sentence is on the span inside, and in the answer
+    else:  # a Refusal: the span in which it was raised has its sentence
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
@@ -157,7 +157,8 @@ def describe_answer(span, answer):
 def add_server_timing(span, answer):
     """Tell the page which span this was (W3C Trace Context, editor's draft, Server-Timing)."""
     span_context = span.get_span_context()
-    # With OTEL_SDK_DISABLED=true, start_span has returned the caller's span, or an invalid one.
+    # With OTEL_SDK_DISABLED=true there is no span of ours to tell of: start_span has returned the
+    # caller's, or an invalid one.
     if span_context.is_valid and not span_context.is_remote:
         traceparent = kitchen.format_traceparent(span_context)
         answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
@@ -167,8 +168,19 @@ def add_server_timing(span, answer):
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, whose `fields` are its JSON body, and the server (BLOCK 6). It
-# returns an Answer, or raises a Refusal, which Handler.dispatch turns into one.
+# An endpoint has two parameters: the request, whose JSON body is in request.fields, and the server
+# (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into an Answer.
+
+
+@contextlib.contextmanager
+def span_of_order(name, order_id, attributes=None, links=None):
+    """Make the order id baggage, and start a span about the order, for a `with` block."""
+    # set_baggage returns a new context, in which the order id is baggage. The calls name the order
+    # anyway. But baggage goes wherever the trace goes, also to services that the kitchen may call.
+    with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
+        attributes = {ORDER_ID_KEY: order_id, **(attributes or {})}
+        with use_span(tracer.start_span(name, attributes=attributes, links=links)) as span:
+            yield span
 
 
 def order(request, server):
@@ -178,22 +190,19 @@ def order(request, server):
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # waits for its turn; all is done by the deadline
-        # set_baggage returns a new context, in which the order id is baggage. The calls name the
-        # order anyway, but baggage goes wherever the trace goes, also behind the kitchen.
-        with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
-            with use_span(tracer.start_span("order", attributes=attributes)) as span:
-                server.remember_span_context(order_id, span.get_span_context())
-                donuts = place_order(server.client, order_id, flavors, deadline)
-                return json_answer(order_summary(order_id, donuts))
+    attributes = {"microdonuts.quantity": len(flavors)}
+    with server.one_at_a_time() as deadline:  # waits for its turn; the calls end by the deadline
+        with span_of_order("order", order_id, attributes) as span:
+            server.remember_span_context(order_id, span.get_span_context())
+            donuts = place_order(server.client, order_id, flavors, deadline)
+            return json_answer(order_summary(order_id, donuts))
 
 
 def place_order(client, order_id, flavors, deadline):
     """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error says how many there are.
+    fried all the same, so the error says how many they are.
     """
     accepted = 0
     try:
@@ -202,6 +211,7 @@ def place_order(client, order_id, flavors, deadline):
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
+            # This is caught below, too.
             raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
@@ -220,14 +230,12 @@ def order_status(request, server):
     # its parent, but the reason for it, so a link points to the span of the order.
     order_span_context = server.order_span_contexts.get(order_id)
     links = [trace.Link(order_span_context)] if order_span_context else []
-    attributes = {ORDER_ID_KEY: order_id}
     with server.one_at_a_time() as deadline:
-        with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
-            with use_span(tracer.start_span("status", attributes=attributes, links=links)):
-                donuts = server.client.get_donuts(order_id, deadline)
-                if not donuts:
-                    raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-                return json_answer(order_summary(order_id, donuts))
+        with span_of_order("status", order_id, links=links):
+            donuts = server.client.get_donuts(order_id, deadline)
+            if not donuts:
+                raise Refusal(404, "The kitchen knows no such order: check the order_id.")
+            return json_answer(order_summary(order_id, donuts))
 
 
 # The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
@@ -252,10 +260,10 @@ def get_donuts(request, server):
     """
     order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
     if not order_ids:
-        return json_answer(server.kitchen.get_donuts())
+        return json_answer(server.kitchen.shelf.get_donuts())
     if len(order_ids) > 1:
         raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    donuts = server.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    donuts = server.kitchen.shelf.get_donuts(parse_order_id(order_ids[0]))
     if not donuts:
         raise Refusal(404, "The kitchen knows no such order: check the order_id.")
     return json_answer(donuts)

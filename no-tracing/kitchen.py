@@ -27,11 +27,11 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 def exchange(client, request, deadline):
     """Send a request to the kitchen. Return the response and its body.
 
-    KitchenClient.call (BLOCK 13) calls this. client.opener sends the request, with urllib, and
-    client.handler reads the answer.
+    `client` is the KitchenClient of BLOCK 13. Its opener is urllib's way to send a request; the
+    handler in the opener keeps a connection open, and reads the answer.
     """
-    client.handler.deadline = deadline  # how long it waits for the answer
-    response = client.opener.open(request)
+    client.handler.deadline = deadline  # when it stops waiting for the answer
+    response = client.opener.open(request)  # does not raise for a 4xx or 5xx
     body = client.handler.read_body(response)
     return response, body
 
@@ -48,10 +48,9 @@ STATES = ("new_order", "received", "cooking", "ready")
 FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
 RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
-MAX_REMEMBERED = 10_000
 
 
-@dataclasses.dataclass(eq=False)  # compared by identity, so that forget removes the right one
+@dataclasses.dataclass(eq=False)  # donuts with equal fields are not the same donut
 class Donut:
     order_id: str
     flavor: str
@@ -62,16 +61,13 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait, and MAX_REMEMBERED are remembered. When there are more, the
-    oldest are forgotten, which are ready by then, because MAX_WAITING is much smaller.
+    At most MAX_WAITING donuts wait, and more are refused.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        # Guards the next three attributes. It is reentrant, because add_donuts calls forget.
-        self.lock = threading.RLock()
-        self.donuts = collections.deque()  # all that are remembered, the oldest first
-        self.orders = {}  # the same donuts in lists, by order id
+        self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
+        self.lock = threading.Lock()  # for add_donuts
         self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
         self.queue = queue.SimpleQueue()
         self.is_closing = False
@@ -93,22 +89,18 @@ class Kitchen:
             except Exception:
                 # Forget the donut, and fry the next one.
                 traceback.print_exc()
-                self.forget(donut)
+                self.shelf.forget(donut)
 
     def fry(self, donut):
         """Take a donut from "new_order" to "ready"."""
-        self.set_status(donut, "received")
+        self.shelf.set_status(donut, "received")
         pause(min(RECEIVED_SECONDS, self.fry_seconds))
-        self.set_status(donut, "cooking")
+        self.shelf.set_status(donut, "cooking")
         pause(donut.ready_at - time.monotonic())
-        self.set_status(donut, "ready")
-
-    def set_status(self, donut, status):
-        with self.lock:  # so that nothing changes while get_donuts makes its list
-            donut.status = status
+        self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Take all donuts, or none. Return how many donuts of the order are remembered now.
+        """Take `quantity` donuts, or none. Return how many donuts the order has now.
 
         Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
         """
@@ -116,44 +108,16 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
+                # When the donut will be ready is known now. `fry` waits until then.
                 fryer_is_free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = fryer_is_free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
-                self.donuts.append(donut)
-                self.orders.setdefault(order_id, []).append(donut)
+                count = self.shelf.add(donut)
                 self.enqueue(donut)
-            while len(self.donuts) > MAX_REMEMBERED:
-                self.forget(self.donuts[0])
-            return len(self.orders[order_id])
-
-    def forget(self, donut):
-        with self.lock:
-            self.donuts.remove(donut)
-            siblings = self.orders[donut.order_id]
-            siblings.remove(donut)
-            if not siblings:
-                del self.orders[donut.order_id]
-
-    def get_donuts(self, order_id=None):
-        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
-
-        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
-        """
-        now = time.monotonic()
-        with self.lock:
-            chosen = self.donuts if order_id is None else self.orders.get(order_id, [])
-            return [
-                {
-                    "flavor": donut.flavor,
-                    "order_id": donut.order_id,
-                    "status": donut.status,
-                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
-                }
-                for donut in chosen
-            ]
+            return count
 
     def close(self):
-        """Finish the donut in the fryer, and no other one."""
+        """Let the fryer finish its donut. Those that still wait are lost."""
         self.is_closing = True
         self.queue.put(None)  # wakes the fryer if the queue is empty
         self.fryer.join()
@@ -181,11 +145,64 @@ class Refusal(Exception):
 ###############################################################################
 
 ###############################################################################
-# BLOCK 13: the client of the kitchen. Skip it: only the peer's address is about tracing.
+# BLOCK 13: the client, and the shelf. Skip it: only the peer's address is about tracing.
 ###############################################################################
 
+MAX_REMEMBERED = 10_000
 MAX_ANSWER = 1_048_576  # bytes
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
+
+
+class Shelf:
+    """Keeps the newest MAX_REMEMBERED donuts, for those who ask how far an order is.
+
+    The oldest donut is forgotten first. It is ready by then, because at most MAX_WAITING wait.
+    """
+
+    def __init__(self):
+        self.donuts = collections.deque()  # the oldest first
+        self.donuts_by_order = {}  # order id: a list of its donuts
+        self.lock = threading.RLock()  # reentrant, because add has it and calls forget
+
+    def add(self, donut):
+        """Remember a donut. Return how many donuts its order has now."""
+        with self.lock:
+            self.donuts.append(donut)
+            siblings = self.donuts_by_order.setdefault(donut.order_id, [])
+            siblings.append(donut)
+            if len(self.donuts) > MAX_REMEMBERED:
+                self.forget(self.donuts[0])
+            return len(siblings)
+
+    def forget(self, donut):
+        with self.lock:
+            self.donuts.remove(donut)
+            siblings = self.donuts_by_order[donut.order_id]
+            siblings.remove(donut)
+            if not siblings:
+                del self.donuts_by_order[donut.order_id]
+
+    def set_status(self, donut, status):
+        with self.lock:  # so that nothing changes while get_donuts makes its list
+            donut.status = status
+
+    def get_donuts(self, order_id=None):
+        """Return the donuts of an order, or all, the oldest first; [] if the order is unknown.
+
+        A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
+        """
+        now = time.monotonic()
+        with self.lock:
+            chosen = self.donuts if order_id is None else self.donuts_by_order.get(order_id, [])
+            return [
+                {
+                    "flavor": donut.flavor,
+                    "order_id": donut.order_id,
+                    "status": donut.status,
+                    "ready_in": round(max(0.0, donut.ready_at - now), 3),
+                }
+                for donut in chosen
+            ]
 
 
 class KitchenClient:
@@ -211,14 +228,14 @@ class KitchenClient:
         """Hand one donut of an order to the kitchen."""
         body = json.dumps({"order_id": order_id, "flavor": flavor}).encode()
         if not self.call("POST", "/kitchen/add_donuts", deadline, body):
-            raise self.refusal(502, "did not accept a donut")
+            raise self.kitchen_refusal(502, "did not accept a donut")
 
     def get_donuts(self, order_id, deadline):
-        """Return the donuts of an order as Kitchen.get_donuts does: [] if the order is unknown."""
+        """Return the donuts of an order as Shelf.get_donuts does: [] if the order is unknown."""
         path = f"/kitchen/get_donuts?order_id={urllib.parse.quote(order_id, safe='')}"
         donuts = self.call("GET", path, deadline)
         if not isinstance(donuts, list) or not all(map(is_donut, donuts)):
-            raise self.refusal(502, "sent no list of donuts")
+            raise self.kitchen_refusal(502, "sent no list of donuts")
         return donuts
 
     def call(self, method, path, deadline, body=None):
@@ -232,20 +249,20 @@ class KitchenClient:
             # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
             self.handler.close()
             if isinstance(error, TimeoutError):
-                raise self.refusal(504, "took too long") from error
-            raise self.refusal(502, f"did not answer ({type(error).__name__})") from error
+                raise self.kitchen_refusal(504, "took too long") from error
+            raise self.kitchen_refusal(502, f"did not answer ({type(error).__name__})") from error
         if response.status == 503:
             raise Refusal(503, KITCHEN_IS_FULL)
         if response.status == 404:
             return []
         if response.status != 200:
-            raise self.refusal(502, f"answered with {response.status}")
+            raise self.kitchen_refusal(502, f"answered with {response.status}")
         try:
             return read_json(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-            raise self.refusal(502, "did not send JSON") from None
+            raise self.kitchen_refusal(502, "did not send JSON") from None
 
-    def refusal(self, status, problem):
+    def kitchen_refusal(self, status, problem):
         sentence = f"The kitchen at {self.url} {problem}: start it, or look at its terminal."
         return Refusal(status, sentence)
 
@@ -351,7 +368,7 @@ def is_order_id(value):
 
 
 def is_donut(item):
-    """Tell whether an item of an answer has the form that Kitchen.get_donuts gives a donut."""
+    """Tell whether an item of an answer has the form that Shelf.get_donuts gives a donut."""
     return (
         isinstance(item, dict)
         and isinstance(item.get("flavor"), str)

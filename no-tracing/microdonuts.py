@@ -39,8 +39,8 @@ from kitchen import Kitchen, KitchenClient, Refusal
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint takes a request, whose `fields` are its JSON body, and the server (BLOCK 6). It
-# returns an Answer, or raises a Refusal, which Handler.dispatch turns into one.
+# An endpoint has two parameters: the request, whose JSON body is in request.fields, and the server
+# (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into an Answer.
 
 
 def order(request, server):
@@ -50,7 +50,7 @@ def order(request, server):
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # waits for its turn; all is done by the deadline
+    with server.one_at_a_time() as deadline:  # waits for its turn; the calls end by the deadline
         donuts = place_order(server.client, order_id, flavors, deadline)
         return json_answer(order_summary(order_id, donuts))
 
@@ -59,7 +59,7 @@ def place_order(client, order_id, flavors, deadline):
     """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error says how many there are.
+    fried all the same, so the error says how many they are.
     """
     accepted = 0
     try:
@@ -68,6 +68,7 @@ def place_order(client, order_id, flavors, deadline):
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
         if not donuts:
+            # This is caught below, too.
             raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
@@ -111,10 +112,10 @@ def get_donuts(request, server):
     """
     order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
     if not order_ids:
-        return json_answer(server.kitchen.get_donuts())
+        return json_answer(server.kitchen.shelf.get_donuts())
     if len(order_ids) > 1:
         raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    donuts = server.kitchen.get_donuts(parse_order_id(order_ids[0]))
+    donuts = server.kitchen.shelf.get_donuts(parse_order_id(order_ids[0]))
     if not donuts:
         raise Refusal(404, "The kitchen knows no such order: check the order_id.")
     return json_answer(donuts)
