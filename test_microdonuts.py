@@ -4741,7 +4741,7 @@ def test_the_walkthrough_has_ten_steps_of_like_weight():
 
 def test_the_header_that_the_walkthrough_names_is_that_of_the_hop_that_it_shows():
     step = WALKTHROUGH.partition("## Step 3: ")[2].partition("## Step 4: ")[0]
-    [shown] = re.findall(r"The header of this hop was `traceparent: ([^`]+)`", step)
+    [shown] = re.findall(r"The line of `POST` tells what was sent: `traceparent: ([^`]+)`", step)
     hops = [span.groups() for span in PLAIN.finditer(step) if span[5] == "POST"]
     assert shown in [f"00-{trace_id}-{span_id}-03" for trace_id, span_id, *_ in hops]
 
@@ -4827,7 +4827,7 @@ def check_jaeger(folder):
             parts = [
                 re.fullmatch("([0-9a-f]{32}):([0-9a-f]{16}):0:0?([01])", each) for each in sent
             ]
-            assert all(parts), f"sent: {sent}"
+            assert all(parts), f"sent: {sent}, but the flags that you send are 1 or 0"
             assert {part[1] for part in parts} == {trace_id}, f"sent: {sent}"
             assert {part[3] for part in parts} == {str(int(is_sampled))}, f"sent: {sent}"
             calls = [
@@ -4838,6 +4838,8 @@ def check_jaeger(folder):
                 assert [f"0x{part[2]}" for part in parts] == calls[-len(sent) :], f"sent: {sent}"
                 parent = f"0x{told[1]}" if told else None
                 assert roots[-1] == parent, f"{header!r}: the parent is {roots[-1]}"
+                shown = "http.request.header.uber-trace-id"
+                assert shown in spans[-1]["attributes"], "PROPAGATION_HEADERS lacks uber-trace-id"
 
 
 def check_baggage_on_spans(folder):
@@ -4937,7 +4939,10 @@ STORED = "    provider.add_span_processor(store)\n"
 # An exercise: its test, and a solution, as (file, text that is there once, text in its place).
 # fmt: off
 EXERCISES = {
-    "Jaeger's header": (check_jaeger, [("kitchen.py", "\nPROPAGATORS = {\n", JAEGER)]),
+    "Jaeger's header": (check_jaeger, [
+        ("kitchen.py", "\nPROPAGATORS = {\n", JAEGER),
+        ("kitchen.py", '"baggage", "b3", *B3_HEADERS)', '"baggage", "uber-trace-id", "b3", *B3_HEADERS)'),
+    ]),
     "Baggage on every span": (check_baggage_on_spans, [
         ("microdonuts.py", "\ndef set_up_tracing(store):\n", BAGGAGE_ON_SPANS),
         ("microdonuts.py", STORED, f"{STORED}    provider.add_span_processor(BaggageOnSpans())\n"),
@@ -4952,6 +4957,7 @@ FORGOTTEN = [
     ("Jaeger's header", "[0-9a-f]{1,32}", ".+"),
     ("Jaeger's header", "flags & TraceFlags.SAMPLED", "1"),
     ("Jaeger's header", "{ids.trace_flags.sampled:x}", "1"),
+    ("Jaeger's header", '"uber-trace-id", "b3"', '"b3"'),
     ("Baggage on every span", "get_all(parent_context)", "get_all()"),
     ("Baggage on every span", 'f"baggage.{key}"', "key"),
     ("fry as a trace of its own", "attributes=attributes, links=links", "attributes=attributes"),
