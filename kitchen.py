@@ -2,7 +2,7 @@
 
 A trace crosses two boundaries in this file:
 
-    between two processes   exchange writes the context into the headers of a request.
+    between two services    exchange writes the context into the headers of a request.
                             trace_request, in microdonuts.py, reads it from there.
     between two threads     Kitchen.enqueue puts the context into a queue, beside a donut.
                             Kitchen.fry_all, in the fryer's thread, takes both out.
@@ -42,7 +42,7 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 # BLOCK 7: the shape of every span
 ###############################################################################
 
-# Every span of this program is made in the same way:
+# Every span of this program is made in these two steps, some of them in a single line:
 #
 #     span = tracer.start_span("name", attributes={...})
 #     with use_span(span):
@@ -59,9 +59,9 @@ def use_span(span):
 
     An exception that leaves the block is noted on the span, and goes on.
     """
-    # The API could note an exception, too, but this is switched off for two reasons: it would
-    # record the exception again on each span around this one, and it would take a Refusal, which
-    # can be an answer such as 404, for an error. note_failure (BLOCK 11) knows better.
+    # The API could note an exception, too, but it would record it again on each span around this
+    # one, and it would take a Refusal, which can be an answer such as 404, for an error.
+    # note_failure (BLOCK 11) records an exception once, and looks at the status of a Refusal.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -90,8 +90,8 @@ def use_context(new_context):
 def exchange(client, request, deadline):
     """Send a request to the kitchen, in a CLIENT span. Return the response and its body.
 
-    `client` is the KitchenClient of BLOCK 13. Its opener is urllib's way to send a request; the
-    handler in the opener keeps a connection open, and reads the answer.
+    All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
+    a request with; client.handler, a part of it, keeps a connection open and reads the response.
     """
     attributes = {
         "http.request.method": request.method,
@@ -106,7 +106,7 @@ def exchange(client, request, deadline):
         # is propagate.extract, in trace_request of microdonuts.py.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        client.handler.deadline = deadline  # when it stops waiting for the answer
+        client.handler.deadline = deadline  # when to stop waiting for the response
         response = client.opener.open(request)  # does not raise for a 4xx or 5xx
         describe_response(span, response)
         body = client.handler.read_body(response)
@@ -153,7 +153,10 @@ TRACEPARENT = re.compile(
 
 
 class W3CTraceContext(TextMapPropagator):
-    """Writes the current span into the headers traceparent and tracestate, and reads them."""
+    """Writes the current span into traceparent and tracestate, and reads these headers.
+
+    propagate.inject and propagate.extract call it, because set_up_tracing (BLOCK 4) says so.
+    """
 
     fields = {"traceparent", "tracestate"}  # the headers that inject writes
 
@@ -184,19 +187,19 @@ class W3CTraceContext(TextMapPropagator):
         )
         if not sender.is_valid:
             return context  # an id that is all zeros (3.2.2.3 and 3.2.2.4)
-        # The span itself is in another process. A NonRecordingSpan, with its ids, takes its place.
+        # The sender's span is not at hand. A NonRecordingSpan, with its ids, takes its place.
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span into the headers."""
-        current = trace.get_current_span(context).get_span_context()
-        if not current.is_valid:
+        span_context = trace.get_current_span(context).get_span_context()
+        if not span_context.is_valid:
             return  # no span is current
-        setter.set(carrier, "traceparent", format_traceparent(current))
-        if len(current.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
-            setter.set(carrier, "tracestate", current.trace_state.to_header())
-        # Auto-instrumentation: the packages for HTTP call propagate.extract and inject, too, which
-        # use TraceContextTextMapPropagator and W3CBaggagePropagator of opentelemetry-api.
+        setter.set(carrier, "traceparent", format_traceparent(span_context))
+        if len(span_context.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
+            setter.set(carrier, "tracestate", span_context.trace_state.to_header())
+        # Auto-instrumentation: the packages for HTTP call propagate.inject and extract, too. Unless
+        # told otherwise, these call TraceContextTextMapPropagator of opentelemetry-api.
 
 
 def format_traceparent(span_context):
@@ -210,8 +213,8 @@ def format_traceparent(span_context):
 class HeaderGetter(Getter):
     """Reads the headers of http.server, an email.message.Message, for a propagator.
 
-    A dict of headers would not do. To a dict, Traceparent and traceparent are different names, but
-    names of headers are case-insensitive (3.2.1). And it has one value for a repeated header.
+    The default_getter is made for a dict. But to a dict, Traceparent and traceparent are different
+    names (3.2.1: their case does not matter), and it has only one value for a repeated header.
     """
 
     def get(self, carrier, key):
@@ -220,7 +223,7 @@ class HeaderGetter(Getter):
             return None  # there is no such header
         if key == "traceparent":
             return values  # it must not be repeated, so extract has to see whether it is
-        return [",".join(values)]  # any other header that is repeated is one list (RFC 9110 5.3)
+        return [",".join(values)]  # a list may be spread over several lines (RFC 9110 5.3)
 
     def keys(self, carrier):  # every Getter has this method
         return carrier.keys()
@@ -269,18 +272,18 @@ class Kitchen:
     def fry_all(self):
         """Fry one donut after the other, each in its own context, until the kitchen closes.
 
-        "fry" could also be a trace of its own, with a link to the request, which does not wait for
-        it. As a child it is where a reader looks for it: in the trace of the order. Between two
-        services, the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
+        The request does not wait for "fry", which could be a trace of its own with a link to it.
+        But a reader looks for it in the trace of the order, so it is a child. Between two services,
+        the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
         """
         while True:
             donut, request_context = self.queue.get()
             if self.is_closing:
                 return
             try:
-                # This thread was started at startup, so no request is current in it. In the context
-                # of the donut's request, its SERVER span is current, and becomes the parent of
-                # "fry", even if that span has ended by now. The baggage is there, too.
+                # This thread was started at startup, and has no context of a request. In the one
+                # from the queue, the SERVER span of add_donuts is current, and becomes the parent
+                # of "fry", even if it has ended by now. The baggage is there, too.
                 with use_context(request_context):
                     attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
                     with use_span(tracer.start_span("fry", attributes=attributes)):
@@ -307,9 +310,9 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                # When the donut will be ready is known now. `fry` waits until then.
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
-                self.last_ready_at = fryer_is_free_at + self.fry_seconds
+                # The page asks when a donut will be ready, so it is planned here; `fry` waits.
+                free_at = max(self.last_ready_at, time.monotonic())
+                self.last_ready_at = free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 count = self.shelf.add(donut)
                 self.enqueue(donut)

@@ -21,9 +21,10 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
     trace        all the spans that one request leads to; they share a trace id
     link         a pointer from a span to a span of another trace
     baggage      names and values that travel with a trace, such as the order id
-    context      the current span and the current baggage; each thread, or asyncio task, has its own
+    context      a span and baggage; each thread, or asyncio task, has a current one. A context is
+                 never changed: to add something is to make a new one
     span context the ids and the flags of one span; it is what a traceparent holds
-    carrier      what takes a context to another process: here, the headers of a request
+    carrier      what takes a context to another service: here, the headers of a request
     traceparent  the header that does: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
                  (version, trace id, id of the span that sent it, flags)
     propagator   writes a context into a carrier (inject), or reads it (extract)
@@ -74,9 +75,8 @@ import kitchen
 from kitchen import ORDER_ID_KEY, HeaderGetter, Kitchen, KitchenClient, Refusal
 from kitchen import note_failure, use_context, use_span
 
-# A tracer makes spans. Comments in both files name pages of OpenTelemetry's Semantic Conventions
-# v1.44.0, such as "HTTP spans" and "Recording errors", and the schema URL tells a backend that
-# version.
+# A tracer makes spans. Their attributes have the names of OpenTelemetry's Semantic Conventions
+# v1.44.0, as the schema URL says. Comments name its pages, such as "HTTP spans".
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -90,13 +90,12 @@ def trace_request(request):
     In this order: extract the caller's context, make that context current, start the span, make the
     span current, answer, end the span, restore the previous context.
     """
-    # Read the context that the caller has put into the headers with propagate.inject, as exchange
-    # does in kitchen.py, and add it to the current context. A browser sends none. HeaderGetter
-    # (BLOCK 9) tells extract how to read the headers of http.server.
+    # Read the context that the caller has put into the headers (see propagate.inject, in exchange
+    # of kitchen.py), and add it to the current one. A browser sends none. HeaderGetter (BLOCK 9)
+    # tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
-    # Make it current, because start_span looks in the current context for a parent. After the block
-    # the previous context is restored, because the same thread answers the next request on this
-    # connection, which must not get this caller's span as its parent.
+    # start_span looks in the current context for a parent, so make this one current, but for this
+    # block only: the same thread answers the next request on this connection.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
@@ -118,7 +117,6 @@ def server_attributes(request):
     host, port = parse_authority(request.authority) or (None, None)
     client_address, client_port = request.client_address[:2]  # an IPv6 address has two more parts
     attributes = {
-        # The request
         "http.request.method": request.command,
         "http.route": request.route,
         "network.protocol.version": request.request_version.removeprefix("HTTP/"),
@@ -137,7 +135,7 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # The kitchen has received the order id as baggage. The shop does not know it yet here.
+        # The kitchen has the order id in the current baggage. The shop does not know it yet here.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
@@ -149,7 +147,7 @@ def describe_answer(span, answer):
         return  # To a server a 4xx is not an error, because the mistake is the client's.
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    else:  # a Refusal: the span in which it was raised has its sentence
+    else:  # a Refusal, of which the status code says enough
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
@@ -157,8 +155,7 @@ def describe_answer(span, answer):
 def add_server_timing(span, answer):
     """Tell the page which span this was (W3C Trace Context, editor's draft, Server-Timing)."""
     span_context = span.get_span_context()
-    # With OTEL_SDK_DISABLED=true there is no span of ours to tell of: start_span has returned the
-    # caller's, or an invalid one.
+    # With OTEL_SDK_DISABLED=true, start_span returns the caller's span, or an invalid one.
     if span_context.is_valid and not span_context.is_remote:
         traceparent = kitchen.format_traceparent(span_context)
         answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
@@ -175,8 +172,8 @@ def add_server_timing(span, answer):
 @contextlib.contextmanager
 def span_of_order(name, order_id, attributes=None, links=None):
     """Make the order id baggage, and start a span about the order, for a `with` block."""
-    # set_baggage returns a new context, in which the order id is baggage. The calls name the order
-    # anyway. But baggage goes wherever the trace goes, also to services that the kitchen may call.
+    # set_baggage returns a new context, in which the order id is baggage. The kitchen's spans take
+    # it from there, and so could the spans of services that the kitchen calls.
     with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
         attributes = {ORDER_ID_KEY: order_id, **(attributes or {})}
         with use_span(tracer.start_span(name, attributes=attributes, links=links)) as span:
@@ -191,7 +188,7 @@ def order(request, server):
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {"microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # waits for its turn; the calls end by the deadline
+    with server.one_at_a_time() as deadline:  # when the calls have to end, a time.monotonic()
         with span_of_order("order", order_id, attributes) as span:
             server.remember_span_context(order_id, span.get_span_context())
             donuts = place_order(server.client, order_id, flavors, deadline)
@@ -210,8 +207,7 @@ def place_order(client, order_id, flavors, deadline):
             client.add_donut(order_id, flavor, deadline)
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
-        if not donuts:
-            # This is caught below, too.
+        if not donuts:  # the kitchen does not know the order
             raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"

@@ -27,10 +27,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 def exchange(client, request, deadline):
     """Send a request to the kitchen. Return the response and its body.
 
-    `client` is the KitchenClient of BLOCK 13. Its opener is urllib's way to send a request; the
-    handler in the opener keeps a connection open, and reads the answer.
+    All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
+    a request with; client.handler, a part of it, keeps a connection open and reads the response.
     """
-    client.handler.deadline = deadline  # when it stops waiting for the answer
+    client.handler.deadline = deadline  # when to stop waiting for the response
     response = client.opener.open(request)  # does not raise for a 4xx or 5xx
     body = client.handler.read_body(response)
     return response, body
@@ -108,9 +108,9 @@ class Kitchen:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                # When the donut will be ready is known now. `fry` waits until then.
-                fryer_is_free_at = max(self.last_ready_at, time.monotonic())
-                self.last_ready_at = fryer_is_free_at + self.fry_seconds
+                # The page asks when a donut will be ready, so it is planned here; `fry` waits.
+                free_at = max(self.last_ready_at, time.monotonic())
+                self.last_ready_at = free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
                 count = self.shelf.add(donut)
                 self.enqueue(donut)

@@ -50,7 +50,7 @@ def order(request, server):
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # waits for its turn; the calls end by the deadline
+    with server.one_at_a_time() as deadline:  # when the calls have to end, a time.monotonic()
         donuts = place_order(server.client, order_id, flavors, deadline)
         return json_answer(order_summary(order_id, donuts))
 
@@ -67,8 +67,7 @@ def place_order(client, order_id, flavors, deadline):
             client.add_donut(order_id, flavor, deadline)
             accepted += 1
         donuts = client.get_donuts(order_id, deadline)
-        if not donuts:
-            # This is caught below, too.
+        if not donuts:  # the kitchen does not know the order
             raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
     except Refusal as refusal:
         counts = f"{accepted} of {len(flavors)} donuts accepted"
