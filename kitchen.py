@@ -586,12 +586,12 @@ def unquote(match):
 #
 # The rules are those of github.com/openzipkin/b3-propagation.
 
-B3_TRACE_ID = re.compile(r"(?!0+\b)(?:[0-9a-f]{16}|[0-9a-f]{32})")  # not all zeros
-B3_SPAN_ID = re.compile(r"(?!0+\b)[0-9a-f]{16}")  # not all zeros
+B3_TRACE_ID = r"(?!0+\b)(?:[0-9a-f]{16}|[0-9a-f]{32})"  # not all zeros
+B3_SPAN_ID = r"(?!0+\b)[0-9a-f]{16}"  # not all zeros
 B3_SINGLE = re.compile(
     rf"""
-    (?P<trace_id> {B3_TRACE_ID.pattern} ) -
-    (?P<span_id>  {B3_SPAN_ID.pattern} )
+    (?P<trace_id> {B3_TRACE_ID} ) -
+    (?P<span_id>  {B3_SPAN_ID} )
     (?: - (?P<state> [01d] ) (?: - [0-9a-f]{{16}} )? )?  # the sampling state, the sender's parent
     """,
     re.VERBOSE,
@@ -615,7 +615,7 @@ class B3(TextMapPropagator):
             context = Context()
         parent = trace.get_current_span(context).get_span_context()
         trace_id, span_id, state = self.read(carrier, getter)
-        if B3_TRACE_ID.fullmatch(trace_id) and B3_SPAN_ID.fullmatch(span_id):
+        if re.fullmatch(B3_TRACE_ID, trace_id) and re.fullmatch(B3_SPAN_ID, span_id):
             trace_id = int(trace_id, 16)
             span_id = int(span_id, 16)
         elif trace_id or span_id or not state:
@@ -652,7 +652,7 @@ class B3(TextMapPropagator):
             return "", "", single
         match = B3_SINGLE.fullmatch(single)
         if match:
-            return match["trace_id"], match["span_id"], match["state"] or ""
+            return match.groups("")
         # Before there was a specification, some senders wrote true and false.
         states = {"1": "1", "true": "1", "0": "0", "false": "0"}
         state = "d" if first("x-b3-flags") == "1" else states.get(first("x-b3-sampled"), "")
@@ -818,7 +818,6 @@ class KeptConnection(urllib.request.HTTPHandler):
     """
 
     connection = None
-    deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""

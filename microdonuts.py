@@ -325,12 +325,10 @@ def order_summary(order_id, donuts):
     An order is only as far as its least advanced donut. The estimated delivery time is the number
     of seconds until the last donut is ready.
     """
-    state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
-    seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
     return {
         "order_id": order_id,
-        "estimated_delivery_time": seconds,
-        "state": state,
+        "estimated_delivery_time": math.ceil(max(donut["ready_in"] for donut in donuts)),
+        "state": min((donut["status"] for donut in donuts), key=kitchen.STATES.index),
         "donuts": [
             {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
         ],
@@ -584,7 +582,7 @@ def show_trace(request, server):
 
 def fetch_spans(url, trace_id, known_spans):
     """Return the JSON of the spans that another process has, and that are not known here."""
-    known_ids = [f"0x{trace.format_span_id(span.context.span_id)}" for span in known_spans]
+    known_ids = [span.context.span_id for span in known_spans]
     request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
     with contextlib.closing(kitchen.KeptConnection()) as connection:
         connection.deadline = time.monotonic() + 2
@@ -595,7 +593,7 @@ def fetch_spans(url, trace_id, known_spans):
     return [
         json.dumps(span, allow_nan=False)  # 1e999 is read as Infinity
         for span in answer["spans"]
-        if span["context"]["span_id"] not in known_ids
+        if int(span["context"]["span_id"], 16) not in known_ids
     ]
 
 
@@ -699,15 +697,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
-        connection = self.rfile
-        reader = HeadReader(connection, self.raw_requestline)
+        reader = HeadReader(self.rfile, self.raw_requestline)
         self.rfile = reader
         self.is_continue_expected = False
         try:
             if not super().parse_request():
                 return False
         finally:
-            self.rfile = connection
+            self.rfile = reader.rfile
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
         # Without a length it ends after its head. 20 digits are more than any length needs.
         length = ",".join(self.headers.get_all("Content-Length", ["0"])).strip(" \t")

@@ -274,7 +274,6 @@ class KeptConnection(urllib.request.HTTPHandler):
     """
 
     connection = None
-    deadline = 0.0
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""

@@ -180,12 +180,10 @@ def order_summary(order_id, donuts):
     An order is only as far as its least advanced donut. The estimated delivery time is the number
     of seconds until the last donut is ready.
     """
-    state = min((donut["status"] for donut in donuts), key=kitchen.STATES.index)
-    seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
     return {
         "order_id": order_id,
-        "estimated_delivery_time": seconds,
-        "state": state,
+        "estimated_delivery_time": math.ceil(max(donut["ready_in"] for donut in donuts)),
+        "state": min((donut["status"] for donut in donuts), key=kitchen.STATES.index),
         "donuts": [
             {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
         ],
@@ -334,15 +332,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
-        connection = self.rfile
-        reader = HeadReader(connection, self.raw_requestline)
+        reader = HeadReader(self.rfile, self.raw_requestline)
         self.rfile = reader
         self.is_continue_expected = False
         try:
             if not super().parse_request():
                 return False
         finally:
-            self.rfile = connection
+            self.rfile = reader.rfile
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
         # Without a length it ends after its head. 20 digits are more than any length needs.
         length = ",".join(self.headers.get_all("Content-Length", ["0"])).strip(" \t")
