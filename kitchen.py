@@ -823,8 +823,7 @@ class KeptConnection(urllib.request.HTTPHandler):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            connection = HTTPConnection(request.host, timeout=seconds_until(self.deadline))
-            connection.response_class = FinalResponse
+            connection = KitchenConnection(request.host, timeout=seconds_until(self.deadline))
             connection.connect()
             # A DeadlineSocket takes over the file descriptor of the socket that has connected.
             connection.sock = DeadlineSocket(fileno=connection.sock.detach())
@@ -833,7 +832,9 @@ class KeptConnection(urllib.request.HTTPHandler):
         sock.deadline = self.deadline
         sock.settimeout(seconds_until(self.deadline))
         headers = dict(request.header_items())
+        self.connection.unsent = b""
         self.connection.request(request.get_method(), request.selector, request.data, headers)
+        sock.sendall(self.connection.unsent)
         address, port = sock.getpeername()[:2]
         peer = {"network.peer.address": address, "network.peer.port": port}
         trace.get_current_span().set_attributes(peer)
@@ -878,6 +879,15 @@ class FinalResponse(HTTPResponse):
         while self.status < 200:
             self.headers = None  # otherwise begin would do nothing
             super().begin()
+
+
+class KitchenConnection(HTTPConnection):
+    """Collects a request, which http.client sends in two pieces, so that it can be sent in one."""
+
+    response_class = FinalResponse
+
+    def send(self, data):
+        self.unsent += data
 
 
 class DeadlineSocket(socket.socket):

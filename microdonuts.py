@@ -348,16 +348,18 @@ class CodeLocation(SpanProcessor):
     The names are those of the Attribute registry, Code and Thread.
     """
 
+    MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
+
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
         frame = sys._getframe(1)  # of the SDK, which has called this method; go out to our own
-        while frame and frame.f_code.co_filename not in (__file__, kitchen.__file__):
+        while frame and frame.f_code.co_filename not in self.MODULES:
             frame = frame.f_back
         if frame:
             path = frame.f_code.co_filename
-            module = pathlib.Path(path).stem
-            attributes["code.function.name"] = f"{module}.{frame.f_code.co_qualname}"
+            function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
+            attributes["code.function.name"] = function
             attributes["code.file.path"] = path
             attributes["code.line.number"] = frame.f_lineno
         span.set_attributes(attributes)
