@@ -584,7 +584,7 @@ def show_trace(request, server):
 
 def fetch_spans(url, trace_id, known_spans):
     """Return the JSON of the spans that another process has, and that are not known here."""
-    known_ids = [span.context.span_id for span in known_spans]
+    known_ids = {span.context.span_id for span in known_spans}
     request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
     with contextlib.closing(kitchen.KeptConnection()) as connection:
         connection.deadline = time.monotonic() + 2
@@ -887,7 +887,7 @@ class Server(ThreadingHTTPServer):
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.client = KitchenClient(arguments.kitchen or self.url)
-        self.order_span_contexts = {}  # by order id, of its "order" span; the oldest first
+        self.order_span_contexts = {}  # order id: that of its "order" span; the oldest first
         self.order_lock = threading.Lock()
         self.connections = set()
         self.is_closing = False
