@@ -165,8 +165,7 @@ class W3CTraceContext(TextMapPropagator):
 
         Without a valid traceparent, return it as it is: the receiver then begins a new trace.
         """
-        if context is None:
-            context = Context()  # an empty one
+        context = context or Context()  # an empty one
         values = getter.get(carrier, "traceparent") or []
         if len(values) != 1:
             return context  # there is none, or more than one: nobody knows which of them is right
@@ -528,8 +527,7 @@ class W3CBaggage(TextMapPropagator):
 
     def extract(self, carrier, context=None, getter=default_getter):
         """Return `context` with the members of the header as its baggage; skip malformed ones."""
-        if context is None:
-            context = Context()
+        context = context or Context()
         received = {}
         header = ",".join(getter.get(carrier, "baggage") or [])
         if len(header) > MAX_BAGGAGE_BYTES:
@@ -611,8 +609,7 @@ class B3(TextMapPropagator):
 
     def extract(self, carrier, context=None, getter=default_getter):
         """Return `context` with the sender's span, or with its sampling decision alone."""
-        if context is None:
-            context = Context()
+        context = context or Context()
         parent = trace.get_current_span(context).get_span_context()
         trace_id, span_id, state = self.read(carrier, getter)
         if re.fullmatch(B3_TRACE_ID, trace_id) and re.fullmatch(B3_SPAN_ID, span_id):
@@ -735,8 +732,8 @@ class Shelf:
 
         A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
         """
-        now = time.monotonic()
         with self.lock:
+            now = time.monotonic()
             chosen = self.donuts if order_id is None else self.donuts_by_order.get(order_id, [])
             return [
                 {
@@ -802,7 +799,7 @@ class KitchenClient:
         if response.status != 200:
             raise self.kitchen_refusal(502, f"answered with {response.status}")
         try:
-            return read_json(data)
+            return json.loads(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
             raise self.kitchen_refusal(502, "did not send JSON") from None
 
@@ -823,11 +820,9 @@ class KeptConnection(urllib.request.HTTPHandler):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            connection = KitchenConnection(request.host, timeout=seconds_until(self.deadline))
-            connection.connect()
-            # A DeadlineSocket takes over the file descriptor of the socket that has connected.
-            connection.sock = DeadlineSocket(fileno=connection.sock.detach())
-            self.connection = connection
+            timeout = seconds_until(self.deadline)
+            self.connection = KitchenConnection(request.host, timeout=timeout)
+            self.connection.connect()
         sock = self.connection.sock
         sock.deadline = self.deadline
         sock.settimeout(seconds_until(self.deadline))
@@ -886,6 +881,11 @@ class KitchenConnection(HTTPConnection):
 
     response_class = FinalResponse
 
+    def connect(self):
+        super().connect()
+        # A DeadlineSocket takes over the file descriptor of the socket that has connected.
+        self.sock = DeadlineSocket(fileno=self.sock.detach())
+
     def send(self, data):
         self.unsent += data
 
@@ -907,15 +907,6 @@ def seconds_until(deadline):
     if seconds <= 0:
         raise TimeoutError("the deadline has passed")
     return seconds
-
-
-def read_json(data):
-    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
-    return json.loads(data.decode(), parse_constant=refuse_constant)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
 
 
 def is_order_id(value):

@@ -54,7 +54,7 @@ import time
 import traceback
 import urllib.request
 import uuid
-from http.client import HTTPMessage, LineTooLong
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -166,7 +166,8 @@ def add_server_timing(span, answer):
 ###############################################################################
 
 # An endpoint has two parameters: the request, whose JSON body is in request.fields, and the server
-# (BLOCK 6). It returns an Answer, or raises a Refusal, which is turned into an Answer.
+# (BLOCK 6). It returns what is to be sent as JSON, or raises a Refusal. Handler.dispatch makes an
+# Answer of either.
 
 
 @contextlib.contextmanager
@@ -190,9 +191,9 @@ def order(request, server):
     attributes = {"microdonuts.quantity": len(flavors)}
     with server.one_at_a_time() as deadline:  # when the calls have to end, a time.monotonic()
         with span_of_order("order", order_id, attributes) as span:
-            server.remember_span_context(order_id, span.get_span_context())
+            server.order_span_contexts.append((order_id, span.get_span_context()))
             donuts = place_order(server.client, order_id, flavors, deadline)
-            return json_answer(order_summary(order_id, donuts))
+            return order_summary(order_id, donuts)
 
 
 def place_order(client, order_id, flavors, deadline):
@@ -222,16 +223,16 @@ def order_status(request, server):
     Answer with the order (see order_summary), or with 404 if the kitchen does not know it.
     """
     order_id = parse_order_id(request.fields.get("order_id"))
-    # The page sends no traceparent, so each status check is a trace of its own. The order is not
-    # its parent, but the reason for it, so a link points to the span of the order.
-    order_span_context = server.order_span_contexts.get(order_id)
-    links = [trace.Link(order_span_context)] if order_span_context else []
     with server.one_at_a_time() as deadline:
+        # The page sends no traceparent, so each status check is a trace of its own. The order is
+        # not its parent, but the reason for it, so a link points to the span of the order.
+        remembered = server.order_span_contexts
+        links = [trace.Link(span_context) for key, span_context in remembered if key == order_id]
         with span_of_order("status", order_id, links=links):
             donuts = server.client.get_donuts(order_id, deadline)
             if not donuts:
                 raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-            return json_answer(order_summary(order_id, donuts))
+            return order_summary(order_id, donuts)
 
 
 # The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
@@ -246,7 +247,7 @@ def add_donuts(request, server):
     item = {"quantity": 1, **request.fields}  # the quantity may be left out
     flavor, quantity = parse_donut(item)
     count = server.kitchen.add_donuts(order_id, flavor, quantity)
-    return json_answer({"order_id": order_id, "donuts": count})
+    return {"order_id": order_id, "donuts": count}
 
 
 def get_donuts(request, server):
@@ -254,15 +255,14 @@ def get_donuts(request, server):
 
     Answer with the donuts of the order, or with all donuts if no order is named.
     """
-    order_ids = parse_qs(request.url_query, keep_blank_values=True).get("order_id", [])
-    if not order_ids:
-        return json_answer(server.kitchen.shelf.get_donuts())
-    if len(order_ids) > 1:
-        raise Refusal(400, "Ask for one order at a time: give order_id once.")
-    donuts = server.kitchen.shelf.get_donuts(parse_order_id(order_ids[0]))
+    query = parse_qs(request.url_query, keep_blank_values=True)
+    if "order_id" not in query:
+        return server.kitchen.shelf.get_donuts()
+    order_id = parse_order_id(query["order_id"][0])
+    donuts = server.kitchen.shelf.get_donuts(order_id)
     if not donuts:
         raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-    return json_answer(donuts)
+    return donuts
 
 
 ###############################################################################
@@ -589,7 +589,7 @@ def fetch_spans(url, trace_id, known_spans):
     with contextlib.closing(kitchen.KeptConnection()) as connection:
         connection.deadline = time.monotonic() + 2
         response = connection.http_open(request)
-        answer = kitchen.read_json(connection.read_body(response))
+        answer = json.loads(connection.read_body(response))
     if response.status == 404:
         return []
     return [
@@ -639,14 +639,11 @@ MAX_BODY = 65_536  # bytes
 MAX_HEAD = 32_768  # bytes; the longest tracestate alone has 16,447
 
 HEAD = re.compile(
-    rb"""
     # RFC 9112 3: a method, a target and a version, with one space between them
-    [!-~]+ [ ] [!-~\x80-\xff]+ [ ] HTTP/1\.[0-9] \r?\n
+    rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n"
     # RFC 9110 5.5 and 5.6.2: tokens, each with a value, whose only control character is a tab
-    (?: [!#$%&'*+.^_`|~0-9A-Za-z-]+ : [^\x00-\x08\x0a-\x1f\x7f]* \r?\n )*
-    \r?\n
-    """,
-    re.VERBOSE,
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*"
+    rb"\r?\n"
 )
 AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
     r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
@@ -659,13 +656,6 @@ UNREADABLE = {
     501: "This method is not known here: use GET, HEAD or POST.",
     505: "Only HTTP/1.1 and HTTP/1.0 are spoken here: use one of them.",
 }
-
-
-class Headers(HTTPMessage):
-    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
-
-    def get_content_type(self):
-        return "text/plain"
 
 
 class HeadReader:
@@ -695,7 +685,6 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.1"
     timeout = 10  # seconds without a byte from the client
-    MessageClass = Headers
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
@@ -760,7 +749,8 @@ class Handler(BaseHTTPRequestHandler):
             endpoint = self.check_route()
             if self.command == "POST":
                 self.fields = self.read_fields()
-            return endpoint(self, self.server)
+            result = endpoint(self, self.server)
+            return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
             return json_answer({"error": str(refusal)}, refusal.status, headers=refusal.headers)
         except Exception as error:
@@ -771,12 +761,12 @@ class Handler(BaseHTTPRequestHandler):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
         if self.request_version == "HTTP/1.0" and not self.host:
             return
-        names = [parse_authority(text) for text in (self.host, self.authority)]
-        if None in names:
+        if not parse_authority(self.host) or not parse_authority(self.authority):
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
         # read this server's answers in a browser. Its requests have its name as their Host.
-        if self.server.is_local and not all(is_loopback(host) for host, port in names):
+        host, _ = parse_authority(self.authority)
+        if self.server.is_local and not is_loopback(host):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
     def check_route(self):
@@ -796,7 +786,7 @@ class Handler(BaseHTTPRequestHandler):
     def read_fields(self):
         """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
         try:
-            fields = kitchen.read_json(self.read_body())
+            fields = json.loads(self.read_body().decode())
         except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
@@ -887,7 +877,8 @@ class Server(ThreadingHTTPServer):
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.client = KitchenClient(arguments.kitchen or self.url)
-        self.order_span_contexts = {}  # order id: that of its "order" span; the oldest first
+        # Of each "order" span (order id, span context), for the links of status checks.
+        self.order_span_contexts = collections.deque(maxlen=MAX_SPAN_CONTEXTS)
         self.order_lock = threading.Lock()
         self.connections = set()
         self.is_closing = False
@@ -909,13 +900,6 @@ class Server(ThreadingHTTPServer):
             yield deadline
         finally:
             self.order_lock.release()
-
-    def remember_span_context(self, order_id, span_context):
-        """Keep the span context of an order for the links of status checks; forget the oldest."""
-        # No lock is needed, because one_at_a_time lets in no second thread that could write.
-        self.order_span_contexts[order_id] = span_context
-        if len(self.order_span_contexts) > MAX_SPAN_CONTEXTS:
-            del self.order_span_contexts[next(iter(self.order_span_contexts))]
 
     def process_request(self, request, client_address):
         self.connections.add(request)

@@ -262,7 +262,7 @@ def test_the_shop_forgets_the_oldest_order_and_its_link_first(spans, monkeypatch
     with FakeKitchen() as fake:
         shop = start(fake.url)
         orders = [ask(shop.url, "POST", "/order", SAMPLE).body["order_id"] for _ in range(3)]
-        assert list(shop.order_span_contexts) == orders[1:]
+        assert list(dict(shop.order_span_contexts)) == orders[1:]
         for order_id in orders:
             assert ask(shop.url, "POST", "/status", {"order_id": order_id}).status == 200
         shop.close()
@@ -3215,7 +3215,7 @@ REFUSALS = {
     **{f"POST {path}: {what}": (post(path, body), 400, sentence)
        for path in ("/order", "/status", "/kitchen/add_donuts")
        for what, body, sentence in (
-        ("empty", b"", NO_OBJECT), ("no JSON", b"donuts", NO_OBJECT), ("NaN", b'{"donuts": NaN}', NO_OBJECT), ("deep", DEEP, NO_OBJECT),
+        ("empty", b"", NO_OBJECT), ("no JSON", b"donuts", NO_OBJECT), ("Latin-1", b'{"donuts": "\xe9"}', NO_OBJECT), ("deep", DEEP, NO_OBJECT),
         ("not UTF-8", b'{"a": "\xff"}', NO_OBJECT), ("a list", b"[1]", NO_OBJECT), ("huge number", b'{"a": ' + b"1" * 5000 + b"}", NO_OBJECT),
         ("null", b"null", NO_OBJECT), ("text", b'"donuts"', NO_OBJECT))},
     **{f"order {body[:40]}": (post("/order", body), 400, sentence) for body, sentence in (
@@ -3231,7 +3231,7 @@ REFUSALS = {
     **{f"add {body}": (post("/kitchen/add_donuts", body), 400, sentence) for body, sentence in (
         (b'{"flavor": "jelly"}', NO_ORDER_ID), (b'{"order_id": "x"}', NO_FLAVOR), (b'{"order_id": "x", "flavor": "jelly", "quantity": true}', NO_QUANTITY))},
     **{f"GET {query}": (get(f"/kitchen/get_donuts?{query}"), 400, sentence) for query, sentence in (
-        ("order_id=", NO_ORDER_ID), ("order_id=%00", NO_ORDER_ID), ("order_id=a&order_id=b", "Ask for one order at a time: give order_id once."))},
+        ("order_id=", NO_ORDER_ID), ("order_id=%00", NO_ORDER_ID))},
     **{f"nowhere {path}": (get(path), 404, NOWHERE) for path in (
         "/nowhere", "/\xff", "/static/../kitchen.py", "/static/%2e%2e/kitchen.py", "/static//etc/passwd", "/static/style.css/x", "/source/../LICENSE",
         "//static/style.css", "/../static/style.css", "http://localhost/x", "*")},
@@ -3596,7 +3596,7 @@ def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_accepted(provider,
 NO_TRACES = [
     kitchen_answer({"spans": 5}), kitchen_answer({"spans": [5]}), kitchen_answer({"spans": [{}]}), kitchen_answer({"spans": [{"context": 1}]}),
     kitchen_answer({}), kitchen_answer([]), kitchen_answer(None), kitchen_answer(b"<html>"), kitchen_answer(b"[" * 100_000), kitchen_answer(b"\xff"),
-    kitchen_answer(b'{"spans": [], "x": NaN}'), kitchen_answer({"error": "no"}, "401 Unauthorized"), kitchen_answer(b" " * 2_000_000), b"",
+    kitchen_answer(b'{"spans": [{"x": NaN, "context": {"span_id": "1"}}]}'), kitchen_answer({"error": "no"}, "401 Unauthorized"), kitchen_answer(b" " * 2_000_000), b"",
 ]
 # fmt: on
 

@@ -191,8 +191,8 @@ class Shelf:
 
         A donut is {"flavor", "order_id", "status", "ready_in"}, with `ready_in` in seconds.
         """
-        now = time.monotonic()
         with self.lock:
+            now = time.monotonic()
             chosen = self.donuts if order_id is None else self.donuts_by_order.get(order_id, [])
             return [
                 {
@@ -258,7 +258,7 @@ class KitchenClient:
         if response.status != 200:
             raise self.kitchen_refusal(502, f"answered with {response.status}")
         try:
-            return read_json(data)
+            return json.loads(data)
         except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
             raise self.kitchen_refusal(502, "did not send JSON") from None
 
@@ -279,11 +279,9 @@ class KeptConnection(urllib.request.HTTPHandler):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            connection = KitchenConnection(request.host, timeout=seconds_until(self.deadline))
-            connection.connect()
-            # A DeadlineSocket takes over the file descriptor of the socket that has connected.
-            connection.sock = DeadlineSocket(fileno=connection.sock.detach())
-            self.connection = connection
+            timeout = seconds_until(self.deadline)
+            self.connection = KitchenConnection(request.host, timeout=timeout)
+            self.connection.connect()
         sock = self.connection.sock
         sock.deadline = self.deadline
         sock.settimeout(seconds_until(self.deadline))
@@ -339,6 +337,11 @@ class KitchenConnection(HTTPConnection):
 
     response_class = FinalResponse
 
+    def connect(self):
+        super().connect()
+        # A DeadlineSocket takes over the file descriptor of the socket that has connected.
+        self.sock = DeadlineSocket(fileno=self.sock.detach())
+
     def send(self, data):
         self.unsent += data
 
@@ -360,15 +363,6 @@ def seconds_until(deadline):
     if seconds <= 0:
         raise TimeoutError("the deadline has passed")
     return seconds
-
-
-def read_json(data):
-    """Return the value of a JSON text in UTF-8. Raise ValueError or RecursionError."""
-    return json.loads(data.decode(), parse_constant=refuse_constant)
-
-
-def refuse_constant(name):
-    raise ValueError(f"{name} is not JSON (RFC 8259 6)")  # json.loads would accept NaN and Infinity
 
 
 def is_order_id(value):
