@@ -217,12 +217,7 @@ class HeaderGetter(Getter):
     """
 
     def get(self, carrier, key):
-        values = carrier.get_all(key)
-        if values is None:
-            return None  # there is no such header
-        if key == "traceparent":
-            return values  # it must not be repeated, so extract has to see whether it is
-        return [",".join(values)]  # a list may be spread over several lines (RFC 9110 5.3)
+        return carrier.get_all(key)  # the values of all headers of this name, or None
 
     def keys(self, carrier):  # every Getter has this method
         return carrier.keys()

@@ -1713,7 +1713,6 @@ B3_CASES = [
 # The ways in which the official package differs, with the words of the B3 specification (README.md
 # of openzipkin/b3-propagation).
 B3_DIFFERENCES = {
-    "repeated": "Multiple Headers: the first value wins; behind our Getter, which joins the lines, the package takes neither",
     "upper case": "TraceId: 32 or 16 lower-hex characters; the package reads upper-case ones, too",
     "debug": "Debug Flag: Debug implies an accept decision; the package samples, but sends 1 on, not d",
     "deny alone": "Sampling State: it can be sent alone (a predefined decision); the package leaves the context alone",
@@ -1749,11 +1748,8 @@ def test_b3(headers, expected):
 
 
 def why_b3_differs(headers):
-    repeats = isinstance(headers, list)
     headers = dict(headers)
     single = headers.get("b3", "")
-    if repeats:
-        return "repeated"
     if single and any(name.startswith("X-") for name in headers):
         return "fallback"
     if T32.upper() in single:
