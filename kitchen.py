@@ -809,26 +809,32 @@ class KeptConnection(urllib.request.HTTPHandler):
     Only one thread at a time may use it, and has to set the deadline, a value of time.monotonic().
     """
 
-    connection = None
+    sock = None
 
     def http_open(self, request):
         """Send a request and return its response, of which only the head has been read."""
         if not self.is_usable():
             self.close()
-            timeout = seconds_until(self.deadline)
-            self.connection = KitchenConnection(request.host, timeout=timeout)
-            self.connection.connect()
-        sock = self.connection.sock
-        sock.deadline = self.deadline
-        sock.settimeout(seconds_until(self.deadline))
-        headers = dict(request.header_items())
-        self.connection.unsent = b""
-        self.connection.request(request.get_method(), request.selector, request.data, headers)
-        sock.sendall(self.connection.unsent)
-        address, port = sock.getpeername()[:2]
+            connection = HTTPConnection(request.host, timeout=seconds_until(self.deadline))
+            connection.connect()
+            # A DeadlineSocket takes over the file descriptor of the socket that has connected.
+            self.sock = DeadlineSocket(fileno=connection.sock.detach())
+        self.sock.deadline = self.deadline
+        self.sock.settimeout(seconds_until(self.deadline))
+        # The request is sent in one piece. http.client would send its body in a second one.
+        head = f"{request.get_method()} {request.selector} HTTP/1.1\r\n"
+        for name, value in request.header_items():
+            head += f"{name}: {value}\r\n"
+        self.sock.sendall(f"{head}\r\n".encode("latin-1") + (request.data or b""))
+        address, port = self.sock.getpeername()[:2]
         peer = {"network.peer.address": address, "network.peer.port": port}
         trace.get_current_span().set_attributes(peer)
-        return self.connection.getresponse()
+        response = HTTPResponse(self.sock)
+        response.begin()
+        while response.status < 200:  # an interim answer (RFC 9110 15.2); begin skips 100 alone
+            response.headers = None  # otherwise begin would do nothing
+            response.begin()
+        return response
 
     def read_body(self, response):
         """Return the body of a response, and keep its connection unless the kitchen closes it."""
@@ -844,11 +850,11 @@ class KeptConnection(urllib.request.HTTPHandler):
 
     def is_usable(self):
         """Tell whether the kept connection is open, with nothing to be read from it."""
-        if self.connection is None:
+        if self.sock is None:
             return False
         try:
-            self.connection.sock.settimeout(0)
-            self.connection.sock.recv(1, socket.MSG_PEEK)
+            self.sock.settimeout(0)
+            self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -856,33 +862,9 @@ class KeptConnection(urllib.request.HTTPHandler):
         return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
 
     def close(self):
-        if self.connection:
-            self.connection.close()
-            self.connection = None
-
-
-class FinalResponse(HTTPResponse):
-    """Skips all interim answers (RFC 9110 15.2), of which http.client skips 100 alone."""
-
-    def begin(self):
-        super().begin()
-        while self.status < 200:
-            self.headers = None  # otherwise begin would do nothing
-            super().begin()
-
-
-class KitchenConnection(HTTPConnection):
-    """Collects a request, which http.client sends in two pieces, so that it can be sent in one."""
-
-    response_class = FinalResponse
-
-    def connect(self):
-        super().connect()
-        # A DeadlineSocket takes over the file descriptor of the socket that has connected.
-        self.sock = DeadlineSocket(fileno=self.sock.detach())
-
-    def send(self, data):
-        self.unsent += data
+        if self.sock:
+            self.sock.close()
+            self.sock = None
 
 
 class DeadlineSocket(socket.socket):

@@ -586,10 +586,11 @@ def fetch_spans(url, trace_id, known_spans):
     """Return the JSON of the spans that another process has, and that are not known here."""
     known_ids = {span.context.span_id for span in known_spans}
     request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
-    with contextlib.closing(kitchen.KeptConnection()) as connection:
-        connection.deadline = time.monotonic() + 2
-        response = connection.http_open(request)
-        answer = json.loads(connection.read_body(response))
+    client = KitchenClient(url)
+    with contextlib.closing(client.handler):
+        client.handler.deadline = time.monotonic() + 2
+        response = client.opener.open(request)
+        answer = json.loads(client.handler.read_body(response))
     if response.status == 404:
         return []
     return [

@@ -3747,10 +3747,10 @@ def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(prov
         shop = start(fake.url)
         for _ in range(2):
             assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        kept = shop.client.handler.connection
-        kept.sock.shutdown(socket.SHUT_RDWR)  # as if the kitchen had started anew
+        kept = shop.client.handler.sock
+        kept.shutdown(socket.SHUT_RDWR)  # as if the kitchen had started anew
         assert ask(shop.url, "POST", "/status", {"order_id": "x"}).status == 200
-        assert len(fake.requests) == 3 and shop.client.handler.connection is not kept
+        assert len(fake.requests) == 3 and shop.client.handler.sock is not kept
         shop.close()
 
 
