@@ -510,7 +510,6 @@ BAGGAGE_MEMBER = re.compile(
     re.VERBOSE,
 )
 PERCENT_ENCODED = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-UNENCODED = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have, besides letters and digits
 MAX_BAGGAGE_BYTES = 8_192  # "Limits"
 RECEIVED_MEMBERS = create_key("received-baggage-members")
 
@@ -545,16 +544,15 @@ class W3CBaggage(TextMapPropagator):
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current baggage: our own members, then those received, as far as they fit."""
         received = get_value(RECEIVED_MEMBERS, context) or {}
-        own = []
-        passed_on = []
+        members = []
         for key, value in baggage.get_all(context).items():
-            received_value, members = received.get(key, (None, []))
+            received_value, received_members = received.get(key, (None, []))
             if value == received_value:
-                passed_on += members
+                members += received_members
             elif BAGGAGE_KEY.fullmatch(key):  # a key that is no token cannot be sent
-                own.append(f"{key}={urllib.parse.quote(str(value), safe=UNENCODED)}")
+                members.insert(0, f"{key}={urllib.parse.quote(str(value), safe='')}")
         header = ""
-        for member in own + passed_on:
+        for member in members:
             if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
                 header += f"{member},"
         if header:
@@ -780,23 +778,22 @@ class KitchenClient:
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
             response, data = exchange(self, request, deadline)
-        except (OSError, HTTPException, UnicodeError) as error:
+            if response.status == 200:
+                return json.loads(data)
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
             # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
-            # that is cut short, or that is not HTTP. UnicodeError: a host name that cannot exist.
+            # that is cut short, or that is not HTTP. ValueError: a host name that cannot exist, or
+            # a body that is not JSON. RecursionError: JSON that is nested too deeply.
             self.handler.close()
             if isinstance(error, TimeoutError):
                 raise self.kitchen_refusal(504, "took too long") from error
-            raise self.kitchen_refusal(502, f"did not answer ({type(error).__name__})") from error
-        if response.status == 503:
-            raise Refusal(503, KITCHEN_IS_FULL)
+            problem = f"gave no usable answer ({type(error).__name__})"
+            raise self.kitchen_refusal(502, problem) from error
         if response.status == 404:
             return []
-        if response.status != 200:
-            raise self.kitchen_refusal(502, f"answered with {response.status}")
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-            raise self.kitchen_refusal(502, "did not send JSON") from None
+        if response.status == 503:
+            raise Refusal(503, KITCHEN_IS_FULL)
+        raise self.kitchen_refusal(502, f"answered with {response.status}")
 
     def kitchen_refusal(self, status, problem):
         sentence = f"The kitchen at {self.url} {problem}: start it, or look at its terminal."
@@ -859,12 +856,11 @@ class KeptConnection(urllib.request.HTTPHandler):
             return True
         except OSError:
             pass
-        return False  # it is broken, the kitchen has closed it or has sent what nobody asked for
+        return False  # it is closed or broken, or the kitchen has sent what nobody asked for
 
     def close(self):
         if self.sock:
             self.sock.close()
-            self.sock = None
 
 
 class DeadlineSocket(socket.socket):
