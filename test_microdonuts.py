@@ -566,7 +566,7 @@ def test_what_does_not_fit_into_a_read_out_is_left_out_and_it_says_so(shop, span
     monkeypatch.setattr(microdonuts, "MAX_JSON", three)
     cut = ask(shop.url, "GET", path).body
     assert cut["spans"] == whole["spans"][:3]
-    assert cut["missing"] == "Only 3 of 10 spans fit into one answer."
+    assert cut["missing"] == "Only the first spans fit into one answer."
     assert len(ask(shop.url, "GET", "/traces").body) < 4
 
 
@@ -592,7 +592,7 @@ def test_an_order_of_100_donuts_is_whole_and_what_strangers_send_is_cut(shop, sp
     for path in ("/traces", f"/traces/{TRACE_ID}"):
         assert 900_000 < size(path) < 1_010_000
     cut = ask(shop.url, "GET", f"/traces/{TRACE_ID}").body
-    assert cut["missing"] == f"Only {len(cut['spans'])} of 40 spans fit into one answer."
+    assert cut["missing"] == "Only the first spans fit into one answer."
     path = order()  # the newest is whole, whatever came before it
     newest, *_ = trace_ids(shop.url)
     assert path.endswith(newest) and size("/traces") < 1_010_000
@@ -3146,7 +3146,7 @@ CUT = "The body did not arrive: send as much as its Content-Length says."
 OTHER_SITE = "Order from the shop's own page: this request is another site's."
 NOWHERE = "There is nothing at this path: start from the page, at /."
 # The sentence about a head that cannot be read. Such a request has no span.
-UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of 32768 bytes at most."
+UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
 # fmt: on
 DEEP = b'{"donuts":' * 6_000
 
@@ -3458,8 +3458,7 @@ def test_a_client_that_hangs_up_before_the_answer_is_an_error_and_one_line_on_st
     for span in others:
         assert span.status.status_code.name == "UNSET" and "error.type" not in span.attributes
     [line] = capfd.readouterr().err.splitlines()
-    pattern = r"127.0.0.1 - - \[.*\] hung up before its answer \((\w+)\)"
-    assert re.fullmatch(pattern, line)[1] == server.attributes["error.type"]
+    assert re.fullmatch(r"127.0.0.1 - - \[.*\] hung up before its answer", line)
 
 
 def test_an_unforeseen_error_is_a_500_recorded_once_on_the_innermost_span(
@@ -3594,7 +3593,7 @@ def test_a_kitchen_that_does_not_show_its_spans_is_a_sentence_and_nothing_worse(
             fake.script = kitchen_answers(answer)
             read_out = ask(shop.url, "GET", path)
             assert read_out.status == 200 and len(read_out.body["spans"]) == 5, answer[:99]
-            sentence = f"The kitchen at {fake.url} does not show its spans."
+            sentence = "The other kitchen does not show its spans."
             assert read_out.body["missing"] == sentence, answer[:99]
         fake.script = kitchen_answers(kitchen_answer({"error": "none"}, "404 Not Found"))
         assert ask(shop.url, "GET", path).body["missing"] is None

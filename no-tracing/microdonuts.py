@@ -288,9 +288,7 @@ AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
     r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
     re.VERBOSE,
 )
-UNREADABLE = (
-    f"Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of {MAX_HEAD} bytes at most."
-)
+UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
 
 
 class HeadReader:
@@ -331,24 +329,28 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile = reader.rfile
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
         # Without a length it ends after its head. 20 digits are more than any length needs.
-        length = ",".join(self.headers.get_all("Content-Length", ["0"])).strip(" \t")
+        length = self.header("Content-Length", "0")
         if not HEAD.fullmatch(reader.head) or not re.fullmatch("[0-9]{1,20}", length):
             self.send_error(400)
             return False
         self.length = int(length)
         return True
 
+    def header(self, name, default=""):
+        """Return the value of a header. Of a repeated one, return all values, one a line."""
+        return "\n".join(self.headers.get_all(name, [default])).strip(" \t")
+
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
+        if "close" in self.header("Connection").lower():
             self.close_connection = True
         try:
             self.send(self.dispatch())
-        except OSError as error:  # from send: dispatch turns every exception into an answer
+        except OSError:  # from send: dispatch turns every exception into an answer
             self.close_connection = True
-            self.log_message("hung up before its answer (%s)", type(error).__name__)
+            self.log_message("hung up before its answer")
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
     do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
@@ -356,8 +358,7 @@ class Handler(BaseHTTPRequestHandler):
     def read_target(self):
         """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
-        # RFC 9112 3.2: one Host. Several of them are joined with "/", which no host has in it.
-        self.host = "/".join(self.headers.get_all("Host", [])).strip(" \t")
+        self.host = self.header("Host")
         self.authority = self.host
         absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
@@ -386,12 +387,12 @@ class Handler(BaseHTTPRequestHandler):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
         if self.request_version == "HTTP/1.0" and not self.host:
             return
-        if not parse_authority(self.host) or not parse_authority(self.authority):
+        address = parse_authority(self.authority)
+        if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
         # read this server's answers in a browser. Its requests have its name as their Host.
-        host, _ = parse_authority(self.authority)
-        if self.server.is_local and not is_loopback(host):
+        if self.server.is_local and not is_loopback(address[0]):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
     def check_route(self):
@@ -445,7 +446,7 @@ class Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else answer.body
         self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
 
-    def send_error(self, code, message=None, explain=None):
+    def send_error(self, code, *explanations):
         """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
         self.send(json_answer({"error": UNREADABLE}, code))
