@@ -601,7 +601,7 @@ ROUTES = {
     "/kitchen/add_donuts": ("POST", add_donuts),
     "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
     "/traces": ("GET, HEAD", list_traces),
-    "/traces/": ("GET, HEAD", show_trace),  # with a trace id behind it
+    "/traces/<trace id>": ("GET, HEAD", show_trace),
 }
 for path in FILES:
     ROUTES[path] = ("GET, HEAD", send_file)
@@ -610,7 +610,7 @@ for path in FILES:
 def find_route(path):
     """Return the key of ROUTES that a path matches, or None."""
     if re.fullmatch("/traces/[0-9a-f]{32}", path):
-        return "/traces/"
+        return "/traces/<trace id>"
     return path if path in ROUTES else None
 
 

@@ -6229,6 +6229,7 @@ def test_the_read_outs_are_facts_and_bounded(provider):
     for name in ("microdonuts.py", "kitchen.py"):
         assert ask(shop.url, "GET", f"/source/{name}").body == (HERE / name).read_bytes()
     for path in (
+        "/traces/",
         "/traces/x",
         "/traces/" + "0" * 32,
         "/traces/" + trace_id.upper(),
