@@ -742,8 +742,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.host:
-            return
         address = parse_authority(self.authority)
         if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
