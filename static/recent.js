@@ -1,7 +1,7 @@
 // The list of recent traces: orders first, and apart from them whatever else was asked for.
 
 import { getTraces } from "./api.js";
-import { bare, isError } from "./facts.js";
+import { isError, traceIdOf } from "./facts.js";
 import { byId, make, say } from "./page.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
@@ -21,7 +21,7 @@ export async function drawRecent(shownId) {
   }
 }
 
-// Of each trace there is its first span: [["POST /order", [span, ...]], ...]
+// A trace is its first span here: [["POST /order", [span, ...]], ...]
 function byName(traces) {
   const found = new Map([["POST /order", []]]);
   for (const first of traces) found.set(first.name, [...(found.get(first.name) ?? []), first]);
@@ -36,8 +36,6 @@ function groupOf(name, traces, shownId) {
   details.replaceChildren(make("summary", {}, `${name} (${traces.length})`), make("ul", {}, ...links));
   return details;
 }
-
-const traceIdOf = (span) => bare(span.context.trace_id);
 
 function link(first, shownId) {
   const time = new Date(first.start_time).toLocaleTimeString();
