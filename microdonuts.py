@@ -65,7 +65,7 @@ OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -286,6 +286,17 @@ def json_answer(value, status=200, error=None, headers=None):
     return Answer(status, json.dumps(value).encode(), headers or {}, error)
 
 
+def parse_fields(body):
+    """Return the fields of a body, which has to be a JSON object. Raise Refusal(400)."""
+    try:
+        fields = json.loads(body.decode())
+    except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
+        fields = None
+    if not isinstance(fields, dict):
+        raise Refusal(400, "The body must be a JSON object, in UTF-8.")
+    return fields
+
+
 def parse_order_id(value):
     """Return an order id. Raise Refusal(400) if the value cannot be one."""
     if not kitchen.is_order_id(value):
@@ -358,8 +369,7 @@ class CodeLocation(SpanProcessor):
             frame = frame.f_back
         if frame:
             path = frame.f_code.co_filename
-            function = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
-            attributes["code.function.name"] = function
+            attributes["code.function.name"] = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
             attributes["code.file.path"] = path
             attributes["code.line.number"] = frame.f_lineno
         span.set_attributes(attributes)
@@ -440,9 +450,8 @@ def read_names(variable, value, choices, default):
         if name in choices:
             names.append(name)
         elif name:
-            known = ", ".join([*choices, "none"])
-            print_line(f"{variable} has {name!r}, which is ignored: use {known}")
-    return list(dict.fromkeys(names)) or default  # each name once
+            print_line(f"{variable} has {name!r}, which is ignored: see README.md, Settings")
+    return dict.fromkeys(names) or default  # each name once
 
 
 def set_up_tracing(store):
@@ -453,11 +462,10 @@ def set_up_tracing(store):
     formats = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, kitchen.PROPAGATORS, default)
     propagators = [kitchen.PROPAGATORS[name] for name in formats]
     propagate.set_global_textmap(CompositePropagator(propagators))
-    # A resource says which service the spans come from. Resource.create reads OTEL_SERVICE_NAME and
-    # OTEL_RESOURCE_ATTRIBUTES. If neither gives a name, it says unknown_service, and ours is used.
-    resource = Resource.create()
-    if resource.attributes["service.name"].startswith("unknown_service"):
-        resource = resource.merge(Resource({"service.name": "microdonuts"}))
+    # A resource says which service the spans come from. The detector reads OTEL_SERVICE_NAME and
+    # OTEL_RESOURCE_ATTRIBUTES, and a name that it finds there takes the place of ours.
+    resource = Resource.create({"service.name": "microdonuts"})
+    resource = resource.merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
     provider.add_span_processor(store)
@@ -498,12 +506,15 @@ def find_files():
     folder = HERE / "static"
     if not folder.is_dir():
         folder = HERE.parent / "static"  # of the copy in no-tracing/
-    files = {"/": folder / "index.html"}
+    files = {
+        "/": folder / "index.html",
+        # The page shows the line that started a span.
+        "/source/microdonuts.py": HERE / "microdonuts.py",
+        "/source/kitchen.py": HERE / "kitchen.py",
+    }
     for path in folder.iterdir():
         if path.suffix in CONTENT_TYPES and not path.is_symlink():
             files[f"/static/{path.name}"] = path
-    for name in ("microdonuts.py", "kitchen.py"):  # the page shows the line that started a span
-        files[f"/source/{name}"] = HERE / name
     return files
 
 
@@ -512,48 +523,34 @@ FILES = find_files()
 
 def send_file(request, server):
     """GET /, /static/<name> and /source/<name>"""
-    try:
-        path = FILES[request.url_path]
-        body = path.read_bytes()
-    except (KeyError, OSError):
-        raise Refusal(404, "There is no such file: start from the page, at /.") from None
-    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
+    path = FILES[request.url_path]
+    headers = {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS}
+    return Answer(200, path.read_bytes(), headers)
 
 
-def first_that_fit(texts):
-    """Return a list of the JSON texts that fit into one answer, from the first one on."""
-    chosen = []
+def first_that_fit(spans):
+    """Return the SDK's JSON of the spans, from the first one on, that fit into one answer."""
+    texts = []
     length = 0
-    for text in texts:  # a generator makes them one by one, so the rest is never made
+    for span in spans:  # one by one, so that the JSON of the rest is never made
+        text = span.to_json(indent=None)
         length += len(text)
         if length > MAX_JSON:
             break
-        chosen.append(text)
-    return chosen
+        texts.append(text)
+    return texts
 
 
 def list_traces(request, server):
     """GET /traces
 
-    Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
-    "first"}, ...]. "spans" and "open" are numbers, of all and of those that have not ended. "first"
-    is the first span in the SDK's JSON.
+    Answer with the first span of each trace that is remembered, the newest trace first.
     """
-    traces = reversed(server.store.traces().items())
-    texts = first_that_fit(summarize(trace_id, spans) for trace_id, spans in traces)
+    traces = reversed(server.store.traces().values())
+    texts = first_that_fit(spans[0] for spans in traces)
     # This tells the page which headers our propagators write.
     headers = {"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))}
     return Answer(200, f"[{', '.join(texts)}]".encode(), headers)
-
-
-def summarize(trace_id, spans):
-    summary = {
-        "trace_id": trace.format_trace_id(trace_id),
-        "spans": len(spans),
-        "open": sum(span.end_time is None for span in spans),
-        "first": json.loads(spans[0].to_json(indent=None)),
-    }
-    return json.dumps(summary)
 
 
 def show_trace(request, server):
@@ -564,18 +561,16 @@ def show_trace(request, server):
     too; "?here" stops it from asking on.
     """
     trace_id = request.url_path.removeprefix("/traces/")
-    if not re.fullmatch("[0-9a-f]{32}", trace_id):
-        raise Refusal(404, "A trace id is 32 digits of 0-9 and a-f: see /traces.")
     spans = server.store.traces().get(int(trace_id, 16), [])
-    texts = first_that_fit(span.to_json(indent=None) for span in spans)
+    texts = first_that_fit(spans)
     missing = None
     if len(texts) < len(spans):
-        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
+        missing = "Only the first spans fit into one answer."
     if request.url_query != "here" and server.client.url != server.url:
         try:
             texts += fetch_spans(server.client.url, trace_id, spans)
         except Exception:  # the kitchen cannot be reached, or its answer has another form
-            missing = f"The kitchen at {server.client.url} does not show its spans."
+            missing = "The other kitchen does not show its spans."
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
     body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
@@ -600,27 +595,24 @@ def fetch_spans(url, trace_id, known_spans):
     ]
 
 
-# The table of contents: the methods and the function for each path. A path that ends in a slash,
-# other than "/", matches every path below it.
+# The table of contents: the methods and the function for each path.
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
     "/kitchen/add_donuts": ("POST", add_donuts),
     "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
-    "/": ("GET, HEAD", send_file),
-    "/static/": ("GET, HEAD", send_file),
-    "/source/": ("GET, HEAD", send_file),
     "/traces": ("GET, HEAD", list_traces),
-    "/traces/": ("GET, HEAD", show_trace),
+    "/traces/<trace id>": ("GET, HEAD", show_trace),
 }
+for path in FILES:
+    ROUTES[path] = ("GET, HEAD", send_file)
 
 
 def find_route(path):
     """Return the key of ROUTES that a path matches, or None."""
-    if path in ROUTES:
-        return path
-    folder = path[: path.rfind("/") + 1]
-    return folder if folder in ROUTES and folder != "/" else None
+    if re.fullmatch("/traces/[0-9a-f]{32}", path):
+        return "/traces/<trace id>"
+    return path if path in ROUTES else None
 
 
 def is_traced(path):
@@ -650,13 +642,7 @@ AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
     r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
     re.VERBOSE,
 )
-UNREADABLE = {
-    400: "This cannot be read as HTTP/1.1: check the request line and the headers.",
-    414: "The request line is too long: shorten the path and the query.",
-    431: f"The headers are too long: send at most {MAX_HEAD} bytes.",
-    501: "This method is not known here: use GET, HEAD or POST.",
-    505: "Only HTTP/1.1 and HTTP/1.0 are spoken here: use one of them.",
-}
+UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
 
 
 class HeadReader:
@@ -691,7 +677,6 @@ class Handler(BaseHTTPRequestHandler):
         """Read the head of a request. Return False if it was refused."""
         reader = HeadReader(self.rfile, self.raw_requestline)
         self.rfile = reader
-        self.is_continue_expected = False
         try:
             if not super().parse_request():
                 return False
@@ -699,33 +684,31 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile = reader.rfile
         # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
         # Without a length it ends after its head. 20 digits are more than any length needs.
-        length = ",".join(self.headers.get_all("Content-Length", ["0"])).strip(" \t")
+        length = self.header("Content-Length", "0")
         if not HEAD.fullmatch(reader.head) or not re.fullmatch("[0-9]{1,20}", length):
             self.send_error(400)
             return False
         self.length = int(length)
         return True
 
-    def handle_expect_100(self):
-        """Do not send 100 Continue yet: read_body does, if it wants the body (RFC 9110 10.1.1)."""
-        self.is_continue_expected = True
-        return True
+    def header(self, name, default=""):
+        """Return the value of a header. Of a repeated one, return all values, one a line."""
+        return "\n".join(self.headers.get_all(name, [default])).strip(" \t")
 
     def do_GET(self):
         """Answer a request of any method."""
         self.read_target()
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        if "close" in ",".join(self.headers.get_all("Connection", [])).lower():
+        if "close" in self.header("Connection").lower():
             self.close_connection = True
-        self.has_unread_body = self.length > 0 or "Transfer-Encoding" in self.headers
         try:
             if is_traced(self.url_path):
                 trace_request(self)
             else:
                 self.send(self.dispatch())
-        except OSError as error:  # from send: dispatch turns every exception into an answer
+        except OSError:  # from send: dispatch turns every exception into an answer
             self.close_connection = True
-            self.log_message("hung up before its answer (%s)", type(error).__name__)
+            self.log_message("hung up before its answer")
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
     do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
@@ -733,8 +716,7 @@ class Handler(BaseHTTPRequestHandler):
     def read_target(self):
         """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
         target = self.requestline.split(" ")[1]
-        # RFC 9112 3.2: one Host. Several of them are joined with "/", which no host has in it.
-        self.host = "/".join(self.headers.get_all("Host", [])).strip(" \t")
+        self.host = self.header("Host")
         self.authority = self.host
         absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
@@ -746,10 +728,11 @@ class Handler(BaseHTTPRequestHandler):
     def dispatch(self):
         """Return the answer of the endpoint, or an error answer if something was raised."""
         try:
+            body = self.read_body()
             self.check_host()
             endpoint = self.check_route()
             if self.command == "POST":
-                self.fields = self.read_fields()
+                self.fields = parse_fields(body)
             result = endpoint(self, self.server)
             return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
@@ -760,20 +743,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.host:
-            return
-        if not parse_authority(self.host) or not parse_authority(self.authority):
+        address = parse_authority(self.authority)
+        if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
         # read this server's answers in a browser. Its requests have its name as their Host.
-        host, _ = parse_authority(self.authority)
-        if self.server.is_local and not is_loopback(host):
+        if self.server.is_local and not is_loopback(address[0]):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
     def check_route(self):
         """Return the endpoint. Raise Refusal(403, 404 or 405)."""
         if self.route is None:
-            raise Refusal(404, f"There is nothing at this path: try {', '.join(ROUTES)}.")
+            raise Refusal(404, "There is nothing at this path: start from the page, at /.")
         methods, endpoint = ROUTES[self.route]
         if self.command not in methods.split(", "):
             refusal = Refusal(405, f"Use one of these methods: {methods}.")
@@ -784,29 +765,19 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(403, "Order from the shop's own page: this request is another site's.")
         return endpoint
 
-    def read_fields(self):
-        """Return the body, which has to be a JSON object. Raise Refusal(400, 408, 411 or 413)."""
-        try:
-            fields = json.loads(self.read_body().decode())
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
-            raise Refusal(400, "The body must be a JSON object, in UTF-8.")
-        return fields
-
     def read_body(self):
+        """Return the body, b"" if there is none. Raise Refusal(408, 411 or 413)."""
+        self.has_unread_body = True
         if "Transfer-Encoding" in self.headers:
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
         if self.length > MAX_BODY:
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
-            if self.is_continue_expected:
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = self.rfile.read(self.length)
-        except OSError:
-            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
+        except OSError:  # the rest of it did not come in time
+            body = b""
         if len(body) < self.length:
-            raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
+            raise Refusal(408, "The body did not arrive: send as much as its Content-Length says.")
         self.has_unread_body = False
         return body
 
@@ -831,10 +802,10 @@ class Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else answer.body
         self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
 
-    def send_error(self, code, message=None, explain=None):
+    def send_error(self, code, *explanations):
         """Refuse what cannot be read, and close. Called by http.server and parse_request."""
         self.has_unread_body = True
-        self.send(json_answer({"error": UNREADABLE[code]}, code))
+        self.send(json_answer({"error": UNREADABLE}, code))
 
     def log_error(self, *arguments):
         """Say nothing. http.server would log each idle connection that it closes."""
@@ -868,12 +839,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close waits for answers that are being sent
 
     def __init__(self, arguments, store):
-        host = arguments.host
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
+        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
+        self.url = f"http://{host}:{self.server_port}"
         self.is_local = is_loopback(arguments.host)
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
@@ -910,14 +878,13 @@ class Server(ThreadingHTTPServer):
         threading.current_thread().name = "connection from {}:{}".format(*client_address)
         super().process_request_thread(request, client_address)
 
-    def shutdown_request(self, request):
-        """Close a connection cleanly: stop sending, then read what is left.
+    def close_request(self, request):
+        """Read what is left, then close the connection. Called when nothing more will be sent.
 
         RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
         """
         end = time.monotonic() + 1
         with contextlib.suppress(OSError):
-            request.shutdown(socket.SHUT_WR)
             request.settimeout(1)
             while request.recv(65_536) and time.monotonic() < end:
                 pass
@@ -946,7 +913,7 @@ class Server(ThreadingHTTPServer):
 def print_line(sentence):
     """Print a line on stderr, if it can be written."""
     with contextlib.suppress(OSError):
-        print(f"microdonuts: {sentence}", file=sys.stderr, flush=True)
+        print(f"microdonuts: {sentence}", file=sys.stderr)
 
 
 def exit_with(sentence):
@@ -993,28 +960,23 @@ def read_arguments():
 def main():
     gc.set_threshold(50_000)  # otherwise all kept spans and donuts are searched too often
     arguments = read_arguments()
-    is_closing = False
-
-    def close(number, frame):
-        nonlocal is_closing
-        is_closing = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGINT, close)
-    signal.signal(signal.SIGTERM, close)
     store = SpanStore()
     try:
         provider = set_up_tracing(store)
         server = Server(arguments, store)
-    except (OSError, OverflowError) as error:
-        address = f"{arguments.host} port {arguments.port}"
-        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-    except ValueError as error:
-        exit_with(f"a setting cannot be used: {error}")
+    except (OSError, OverflowError, ValueError) as error:
+        exit_with(f"cannot start ({error}): change the option or the variable that this is about")
+
+    def close(number, frame):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        server.is_closing = True
+
+    signal.signal(signal.SIGINT, close)
+    signal.signal(signal.SIGTERM, close)
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
-    while not is_closing:
+    while not server.is_closing:
         time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
     server.close()
     provider.shutdown()  # sends the spans that a BatchSpanProcessor still has
