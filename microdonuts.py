@@ -65,7 +65,7 @@ OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -450,8 +450,9 @@ def read_names(variable, value, choices, default):
         if name in choices:
             names.append(name)
         elif name:
-            print_line(f"{variable} has {name!r}, which is ignored: see README.md, Settings")
-    return dict.fromkeys(names) or default  # each name once
+            known = ", ".join(choices)
+            print_line(f"{variable} has {name!r}, which is ignored: use {known} or none")
+    return list(dict.fromkeys(names)) or default  # each name once
 
 
 def set_up_tracing(store):
@@ -462,10 +463,11 @@ def set_up_tracing(store):
     formats = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, kitchen.PROPAGATORS, default)
     propagators = [kitchen.PROPAGATORS[name] for name in formats]
     propagate.set_global_textmap(CompositePropagator(propagators))
-    # A resource says which service the spans come from. The detector reads OTEL_SERVICE_NAME and
-    # OTEL_RESOURCE_ATTRIBUTES, and a name that it finds there takes the place of ours.
-    resource = Resource.create({"service.name": "microdonuts"})
-    resource = resource.merge(OTELResourceDetector().detect())
+    # A resource says which service the spans come from. Resource.create reads OTEL_SERVICE_NAME and
+    # OTEL_RESOURCE_ATTRIBUTES. If neither gives a name, it says unknown_service, and ours is used.
+    resource = Resource.create()
+    if resource.attributes["service.name"].startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "microdonuts"}))
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
     provider.add_span_processor(store)
@@ -524,33 +526,47 @@ FILES = find_files()
 def send_file(request, server):
     """GET /, /static/<name> and /source/<name>"""
     path = FILES[request.url_path]
-    headers = {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS}
-    return Answer(200, path.read_bytes(), headers)
+    try:
+        body = path.read_bytes()
+    except OSError:
+        raise Refusal(404, "This file is gone: start from the page, at /.") from None
+    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
 
 
-def first_that_fit(spans):
-    """Return the SDK's JSON of the spans, from the first one on, that fit into one answer."""
-    texts = []
+def first_that_fit(texts):
+    """Return a list of the JSON texts that fit into one answer, from the first one on."""
+    chosen = []
     length = 0
-    for span in spans:  # one by one, so that the JSON of the rest is never made
-        text = span.to_json(indent=None)
+    for text in texts:  # a generator makes them one by one, so the rest is never made
         length += len(text)
         if length > MAX_JSON:
             break
-        texts.append(text)
-    return texts
+        chosen.append(text)
+    return chosen
 
 
 def list_traces(request, server):
     """GET /traces
 
-    Answer with the first span of each trace that is remembered, the newest trace first.
+    Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
+    "first"}, ...]. "spans" and "open" are numbers, of all and of those that have not ended. "first"
+    is the first span in the SDK's JSON.
     """
-    traces = reversed(server.store.traces().values())
-    texts = first_that_fit(spans[0] for spans in traces)
+    traces = reversed(server.store.traces().items())
+    texts = first_that_fit(summarize(trace_id, spans) for trace_id, spans in traces)
     # This tells the page which headers our propagators write.
     headers = {"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))}
     return Answer(200, f"[{', '.join(texts)}]".encode(), headers)
+
+
+def summarize(trace_id, spans):
+    summary = {
+        "trace_id": trace.format_trace_id(trace_id),
+        "spans": len(spans),
+        "open": sum(span.end_time is None for span in spans),
+        "first": json.loads(spans[0].to_json(indent=None)),
+    }
+    return json.dumps(summary)
 
 
 def show_trace(request, server):
@@ -562,15 +578,15 @@ def show_trace(request, server):
     """
     trace_id = request.url_path.removeprefix("/traces/")
     spans = server.store.traces().get(int(trace_id, 16), [])
-    texts = first_that_fit(spans)
+    texts = first_that_fit(span.to_json(indent=None) for span in spans)
     missing = None
     if len(texts) < len(spans):
-        missing = "Only the first spans fit into one answer."
+        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
     if request.url_query != "here" and server.client.url != server.url:
         try:
             texts += fetch_spans(server.client.url, trace_id, spans)
         except Exception:  # the kitchen cannot be reached, or its answer has another form
-            missing = "The other kitchen does not show its spans."
+            missing = f"The kitchen at {server.client.url} does not show its spans."
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
     body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
@@ -743,6 +759,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.host:
+            return
         address = parse_authority(self.authority)
         if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
@@ -774,10 +792,10 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
             body = self.rfile.read(self.length)
-        except OSError:  # the rest of it did not come in time
-            body = b""
+        except OSError:
+            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
         if len(body) < self.length:
-            raise Refusal(408, "The body did not arrive: send as much as its Content-Length says.")
+            raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
 
@@ -839,9 +857,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close waits for answers that are being sent
 
     def __init__(self, arguments, store):
+        host = arguments.host
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
-        self.url = f"http://{host}:{self.server_port}"
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
         self.is_local = is_loopback(arguments.host)
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
@@ -964,8 +985,11 @@ def main():
     try:
         provider = set_up_tracing(store)
         server = Server(arguments, store)
-    except (OSError, OverflowError, ValueError) as error:
-        exit_with(f"cannot start ({error}): change the option or the variable that this is about")
+    except (OSError, OverflowError) as error:
+        address = f"{arguments.host} port {arguments.port}"
+        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
+    except ValueError as error:
+        exit_with(f"a setting cannot be used: {error}")
 
     def close(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once

@@ -249,8 +249,11 @@ FILES = find_files()
 def send_file(request, server):
     """GET /, /static/<name> and /source/<name>"""
     path = FILES[request.url_path]
-    headers = {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS}
-    return Answer(200, path.read_bytes(), headers)
+    try:
+        body = path.read_bytes()
+    except OSError:
+        raise Refusal(404, "This file is gone: start from the page, at /.") from None
+    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
 
 
 # The table of contents: the methods and the function for each path.
@@ -385,6 +388,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
+        if self.request_version == "HTTP/1.0" and not self.host:
+            return
         address = parse_authority(self.authority)
         if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
@@ -416,10 +421,10 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
         try:
             body = self.rfile.read(self.length)
-        except OSError:  # the rest of it did not come in time
-            body = b""
+        except OSError:
+            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
         if len(body) < self.length:
-            raise Refusal(408, "The body did not arrive: send as much as its Content-Length says.")
+            raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
         self.has_unread_body = False
         return body
 
@@ -481,9 +486,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close waits for answers that are being sent
 
     def __init__(self, arguments):
+        host = arguments.host
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
-        self.url = f"http://{host}:{self.server_port}"
+        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
         self.is_local = is_loopback(arguments.host)
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.client = KitchenClient(arguments.kitchen or self.url)
@@ -601,8 +609,9 @@ def main():
     arguments = read_arguments()
     try:
         server = Server(arguments)
-    except (OSError, OverflowError, ValueError) as error:
-        exit_with(f"cannot start ({error}): change the option or the variable that this is about")
+    except (OSError, OverflowError) as error:
+        address = f"{arguments.host} port {arguments.port}"
+        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
 
     def close(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once

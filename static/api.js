@@ -11,7 +11,7 @@ export const checkStatus = (orderId) => send("/status", { order_id: orderId });
 
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
-// The first span of each trace; null if this shop has none to show, since it is the one without tracing.
+// null if this shop has no traces to show, since it is the one without tracing.
 export async function getTraces() {
   const { answer, content } = await exchange("/traces");
   return answer.ok ? content : null;

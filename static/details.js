@@ -5,7 +5,7 @@ import { grouped } from "./attributes.js";
 import { commandBox } from "./command.js";
 import { commandFor } from "./curl.js";
 import { fact, failure, headerLine, partList } from "./decoded.js";
-import { bare, extent, idOf, inWords, kindOf, micros, serviceOf, threadOf, traceIdOf } from "./facts.js";
+import { bare, extent, idOf, inWords, kindOf, micros, serviceOf, threadOf } from "./facts.js";
 import { headersOf } from "./headers.js";
 import { byId, make, say } from "./page.js";
 import { functionAround } from "./source.js";
@@ -94,8 +94,8 @@ function linksOf({ links }) {
 
 // A link is stored on the span that it leads from: each status check is asked whether it leads to this order.
 async function drawPolls(order, isStillShown) {
-  const checks = (await getTraces()).filter(({ name }) => name === "POST /status");
-  const traces = await Promise.all(checks.map((first) => getTrace(traceIdOf(first)).catch(() => ({ spans: [] }))));
+  const checks = (await getTraces()).filter(({ first }) => first.name === "POST /status");
+  const traces = await Promise.all(checks.map(({ trace_id }) => getTrace(trace_id).catch(() => ({ spans: [] }))));
   const isLinked = ({ links }) => links.some(({ context }) => context.span_id === order.context.span_id);
   const linked = traces.flatMap(({ spans }) => spans).filter(isLinked);
   const words = ({ name, start_time }) => `${name} at ${new Date(start_time).toLocaleTimeString()}`;

@@ -5,7 +5,6 @@ const HEADER = "http.request.header.";
 // The SDK writes an id as "0x4bf9...", the headers and our addresses without the 0x.
 export const bare = (id) => id && id.replace(/^0x/, "");
 export const idOf = (span) => bare(span.context.span_id);
-export const traceIdOf = (span) => bare(span.context.trace_id);
 export const kindOf = (span) => span.kind.replace("SpanKind.", "");
 export const serviceOf = (span) => String(span.resource.attributes["service.name"]);
 export const isError = (span) => span.status.status_code === "ERROR";

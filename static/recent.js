@@ -1,7 +1,7 @@
 // The list of recent traces: orders first, and apart from them whatever else was asked for.
 
 import { getTraces } from "./api.js";
-import { isError, traceIdOf } from "./facts.js";
+import { isError } from "./facts.js";
 import { byId, make, say } from "./page.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
@@ -21,27 +21,26 @@ export async function drawRecent(shownId) {
   }
 }
 
-// A trace is its first span here: [["POST /order", [span, ...]], ...]
+// [["POST /order", [trace, ...]], ...]
 function byName(traces) {
   const found = new Map([["POST /order", []]]);
-  for (const first of traces) found.set(first.name, [...(found.get(first.name) ?? []), first]);
+  for (const trace of traces) found.set(trace.first.name, [...(found.get(trace.first.name) ?? []), trace]);
   return [...found].filter(([, alike]) => alike.length > 0);
 }
 
 function groupOf(name, traces, shownId) {
   const details = groups.get(name) ?? make("details", { open: groups.size ? null : "" });
   groups.set(name, details);
-  details.open ||= traces.some((first) => traceIdOf(first) === shownId);
-  const links = traces.map((first) => make("li", {}, link(first, shownId)));
+  details.open ||= traces.some(({ trace_id }) => trace_id === shownId);
+  const links = traces.map((trace) => make("li", {}, link(trace, shownId)));
   details.replaceChildren(make("summary", {}, `${name} (${traces.length})`), make("ul", {}, ...links));
   return details;
 }
 
-function link(first, shownId) {
+function link({ trace_id, spans, open, first }, shownId) {
   const time = new Date(first.start_time).toLocaleTimeString();
-  const words = [time, first.attributes["http.response.status_code"]];
+  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`, open ? `${open} open` : null];
   const failed = isError(first) ? make("span", { class: "failed" }, "error") : null;
-  const id = traceIdOf(first);
-  const current = id === shownId ? true : null;
-  return make("a", { href: `#${id}`, "aria-current": current }, words.filter(Boolean).join(" · "), failed);
+  const current = trace_id === shownId ? true : null;
+  return make("a", { href: `#${trace_id}`, "aria-current": current }, words.filter(Boolean).join(" · "), failed);
 }
