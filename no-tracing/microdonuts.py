@@ -413,7 +413,7 @@ class Handler(BaseHTTPRequestHandler):
         return endpoint
 
     def read_body(self):
-        """Return the body, b"" if there is none. Raise Refusal(408, 411 or 413)."""
+        """Return the body, b"" if there is none. Raise Refusal(400, 408, 411 or 413)."""
         self.has_unread_body = True
         if "Transfer-Encoding" in self.headers:
             raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
