@@ -55,12 +55,12 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 
 @contextlib.contextmanager
 def use_span(span):
-    """Make a span the current one inside a `with` block, then restore the previous one and end it.
+    """Make a span current in a `with` block; then restore the previous one, and end this one.
 
     An exception that leaves the block is noted on the span, and goes on.
     """
-    # The API could note an exception, too, but it would record it again on each span around this
-    # one, and it would take a Refusal, which can be an answer such as 404, for an error.
+    # trace.use_span could note an exception, too, but it would record it again on each span around
+    # this one, and it would take a Refusal, which can be an answer such as 404, for an error.
     # note_failure (BLOCK 11) records an exception once, and looks at the status of a Refusal.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
@@ -92,6 +92,7 @@ def exchange(client, request, deadline):
 
     All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
     a request with; client.handler, a part of it, keeps a connection open and reads the response.
+    Raise OSError, HTTPException or ValueError if there is no complete response by the deadline.
     """
     attributes = {
         "http.request.method": request.method,
@@ -212,8 +213,9 @@ def format_traceparent(span_context):
 class HeaderGetter(Getter):
     """Reads the headers of http.server, an email.message.Message, for a propagator.
 
-    The default_getter is made for a dict. But to a dict, Traceparent and traceparent are different
-    names (3.2.1: their case does not matter), and it has only one value for a repeated header.
+    The default_getter reads one value for each name. But two traceparents are invalid, so extract
+    has to see both, and a tracestate may come in several headers. A name is found whatever its
+    case (3.2.1).
     """
 
     def get(self, carrier, key):
@@ -238,7 +240,7 @@ class Donut:
     order_id: str
     flavor: str
     status: str  # one of STATES
-    ready_at: float  # when it will be ready, a time.monotonic()
+    ready_at: float  # when it will be ready, a value of time.monotonic()
 
 
 class Kitchen:
@@ -250,8 +252,8 @@ class Kitchen:
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
         self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
-        self.lock = threading.Lock()  # for add_donuts
-        self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
+        self.lock = threading.Lock()  # so that add_donuts plans one donut after the other
+        self.last_ready_at = 0.0  # when the newest donut will be ready
         self.queue = queue.SimpleQueue()
         self.is_closing = False
         self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)
@@ -266,9 +268,9 @@ class Kitchen:
     def fry_all(self):
         """Fry one donut after the other, each in its own context, until the kitchen closes.
 
-        The request does not wait for "fry", which could be a trace of its own with a link to it.
-        But a reader looks for it in the trace of the order, so it is a child. Between two services,
-        the spans at the ends of a queue have the kinds PRODUCER and CONSUMER.
+        The request does not wait for "fry", so this span could be in a trace of its own, with a
+        link to the request. It is a child, because a reader looks for it in the trace of the order.
+        Between two services, the spans at the ends of a queue are a PRODUCER and a CONSUMER.
         """
         while True:
             donut, request_context = self.queue.get()
@@ -468,7 +470,7 @@ class W3CTraceState(TraceState):
     def __repr__(self):  # in the words of the base class, because the SDK's JSON of a span has it
         return str([f"{{key={key}, value={value}}}" for key, value in self.members.items()])
 
-    # This program never calls the methods below. They are here because a TraceState has them.
+    # Nothing above calls the methods below. They are here because a TraceState has them.
 
     keys = Mapping.keys
     values = Mapping.values
@@ -527,7 +529,7 @@ class W3CBaggage(TextMapPropagator):
         if len(header) > MAX_BAGGAGE_BYTES:
             header = header[: MAX_BAGGAGE_BYTES + 1].rpartition(",")[0]  # whole members only
         for text in header.split(","):
-            if "=" not in text:
+            if "=" not in text:  # much faster, if a stranger sends thousands of commas
                 continue
             match = BAGGAGE_MEMBER.fullmatch(text.strip(" \t"))
             if match is None:

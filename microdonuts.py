@@ -18,7 +18,8 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
     span         one timed piece of work, such as answering "POST /order"; the kind SERVER answers a
                  request, CLIENT sends one, and INTERNAL does neither
     attribute    a name and a value that are written on a span
-    trace        all the spans that one request leads to; they share a trace id
+    trace        all the spans that one request leads to; they share a trace id. Each but the first
+                 has a parent, which is the span that it is a part of
     link         a pointer from a span to a span of another trace
     baggage      names and values that travel with a trace, such as the order id
     context      a span and baggage; each thread, or asyncio task, has a current one. A context is
@@ -75,8 +76,9 @@ import kitchen
 from kitchen import ORDER_ID_KEY, HeaderGetter, Kitchen, KitchenClient, Refusal
 from kitchen import note_failure, use_context, use_span
 
-# A tracer makes spans. Their attributes have the names of OpenTelemetry's Semantic Conventions
-# v1.44.0, as the schema URL says. Comments name its pages, such as "HTTP spans".
+# A tracer makes spans. They are recorded once set_up_tracing (BLOCK 4) has run. The names of their
+# attributes are those of OpenTelemetry's Semantic Conventions v1.44.0, as the schema URL says.
+# Comments name pages of these conventions, such as "HTTP spans".
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -87,6 +89,7 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 def trace_request(request):
     """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
+    The request is a Handler (BLOCK 6).
     In this order: extract the caller's context, make that context current, start the span, make the
     span current, answer, end the span, restore the previous context.
     """
@@ -135,7 +138,7 @@ def server_attributes(request):
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
-        # The kitchen has the order id in the current baggage. The shop does not know it yet here.
+        # The kitchen gets the order id as baggage, so its span can have it from the start.
         attributes.update(kitchen.order_attributes())
     return {name: value for name, value in attributes.items() if value is not None}
 
@@ -143,11 +146,10 @@ def server_attributes(request):
 def describe_answer(span, answer):
     """Write the outcome of a request on its SERVER span ("HTTP spans", Status)."""
     span.set_attribute("http.response.status_code", answer.status)
-    if answer.status < 500:
-        return  # To a server a 4xx is not an error, because the mistake is the client's.
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    else:  # a Refusal, of which the status code says enough
+    elif answer.status >= 500:  # a Refusal, of which the status code says enough
+        # To a server a 4xx is not an error, because the mistake is the client's.
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
@@ -165,14 +167,14 @@ def add_server_timing(span, answer):
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint has two parameters: the request, whose JSON body is in request.fields, and the server
-# (BLOCK 6). It returns what is to be sent as JSON, or raises a Refusal. Handler.dispatch makes an
-# Answer of either.
+# An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
+# the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
+# Handler.dispatch makes an Answer of either.
 
 
 @contextlib.contextmanager
 def span_of_order(name, order_id, attributes=None, links=None):
-    """Make the order id baggage, and start a span about the order, for a `with` block."""
+    """Put the order id into the baggage, and start a span about the order, for a `with` block."""
     # set_baggage returns a new context, in which the order id is baggage. The kitchen's spans take
     # it from there, and so could the spans of services that the kitchen calls.
     with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
@@ -184,12 +186,13 @@ def span_of_order(name, order_id, attributes=None, links=None):
 def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Call the kitchen once for each donut, and answer with the new order (see order_summary).
+    Call the kitchen once for each donut, so that each of them has spans of its own. Answer with
+    the new order (see order_summary).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {"microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # when the calls have to end, a time.monotonic()
+    with server.one_at_a_time() as deadline:  # the calls have to end by then
         with span_of_order("order", order_id, attributes) as span:
             server.order_span_contexts.append((order_id, span.get_span_context()))
             donuts = place_order(server.client, order_id, flavors, deadline)
@@ -226,8 +229,7 @@ def order_status(request, server):
     with server.one_at_a_time() as deadline:
         # The page sends no traceparent, so each status check is a trace of its own. The order is
         # not its parent, but the reason for it, so a link points to the span of the order.
-        remembered = server.order_span_contexts
-        links = [trace.Link(span_context) for key, span_context in remembered if key == order_id]
+        links = [trace.Link(found) for key, found in server.order_span_contexts if key == order_id]
         with span_of_order("status", order_id, links=links):
             donuts = server.client.get_donuts(order_id, deadline)
             if not donuts:
@@ -255,7 +257,7 @@ def get_donuts(request, server):
 
     Answer with the donuts of the order, or with all donuts if no order is named.
     """
-    query = parse_qs(request.url_query, keep_blank_values=True)
+    query = parse_qs(request.url_query, keep_blank_values=True)  # "order_id=" is refused below
     if "order_id" not in query:
         return server.kitchen.shelf.get_donuts()
     order_id = parse_order_id(query["order_id"][0])
@@ -385,7 +387,7 @@ class SpanStore(SpanProcessor):
         self.spans.append(span)
 
     def traces(self):
-        """Return the spans by trace id, both in the order in which they started."""
+        """Return {trace id: its spans}, the traces and the spans in the order of their start."""
         traces = {}
         for span in self.spans.copy():  # a copy, because other threads may be appending
             traces.setdefault(span.context.trace_id, []).append(span)
@@ -395,7 +397,7 @@ class SpanStore(SpanProcessor):
 def terminal_line(span):
     """Return the line that the terminal shows when a span has ended.
 
-        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <id of the parent> <trace id>
+        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <parent's id> <6 of the trace id>
            SERVER POST /order 200  2.5ms  <file>:<line> <span id> /#<trace id>
 
     The arrow is -> if the span called another service, and <- if its parent is in another service.
@@ -507,7 +509,7 @@ def find_files():
     """Return the files of the page by URL path, so that a request cannot name any other file."""
     folder = HERE / "static"
     if not folder.is_dir():
-        folder = HERE.parent / "static"  # of the copy in no-tracing/
+        folder = HERE.parent / "static"  # no-tracing/ has none of its own
     files = {
         "/": folder / "index.html",
         # The page shows the line that started a span.
@@ -572,24 +574,25 @@ def summarize(trace_id, spans):
 def show_trace(request, server):
     """GET /traces/<trace id>
 
-    Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and a sentence that
-    says which spans are not there, or null. A kitchen in another process is asked for its spans,
-    too; "?here" stops it from asking on.
+    Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and sentences that
+    say which spans are not there, or null. A kitchen in another process is asked for its spans,
+    too; "?here" stops it from asking on. Raise Refusal(404) if there are none.
     """
     trace_id = request.url_path.removeprefix("/traces/")
     spans = server.store.traces().get(int(trace_id, 16), [])
     texts = first_that_fit(span.to_json(indent=None) for span in spans)
-    missing = None
+    missing = []
     if len(texts) < len(spans):
-        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
+        missing.append(f"Only {len(texts)} of {len(spans)} spans fit into one answer.")
     if request.url_query != "here" and server.client.url != server.url:
         try:
             texts += fetch_spans(server.client.url, trace_id, spans)
-        except Exception:  # the kitchen cannot be reached, or its answer has another form
-            missing = f"The kitchen at {server.client.url} does not show its spans."
+        except Exception:  # it cannot be reached, cannot show them all, or answers in another form
+            missing.append(f"The kitchen at {server.client.url} does not show its spans.")
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
-    body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing)}}}'
+    sentences = json.dumps(" ".join(missing) or None)
+    body = f'{{"spans": [{", ".join(texts)}], "missing": {sentences}}}'
     return Answer(200, body.encode(), {})
 
 
@@ -604,6 +607,8 @@ def fetch_spans(url, trace_id, known_spans):
         answer = json.loads(client.handler.read_body(response))
     if response.status == 404:
         return []
+    if answer["missing"]:
+        raise ValueError(answer["missing"])
     return [
         json.dumps(span, allow_nan=False)  # 1e999 is read as Infinity
         for span in answer["spans"]
@@ -611,7 +616,8 @@ def fetch_spans(url, trace_id, known_spans):
     ]
 
 
-# The table of contents: the methods and the function for each path.
+# The table of contents: the methods and the function for each path. No path has a space in it, so
+# nobody can ask for the literal "/traces/<trace id>".
 ROUTES = {
     "/order": ("POST", order),
     "/status": ("POST", order_status),
@@ -639,7 +645,7 @@ def is_traced(path):
 
 
 ###############################################################################
-# BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
+# BLOCK 6: HTTP, the server, and main. Skip it on a first reading.
 ###############################################################################
 
 KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
@@ -802,8 +808,8 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, answer):
         """Send an answer in one piece. A second one would wait until the first is acknowledged.
 
-        Raise OSError if the client has reset the connection. That it has closed the connection
-        normally cannot be noticed.
+        Raise OSError if the client has reset the connection. If the client has closed it in the
+        normal way, nothing is raised.
         """
         if self.has_unread_body or self.server.is_closing:
             self.close_connection = True
@@ -877,9 +883,9 @@ class Server(ThreadingHTTPServer):
     def one_at_a_time(self):
         """Let one order or status check in, and yield its deadline, a value of time.monotonic().
 
-        The client's connection may only be used by one thread at a time. With more connections the
-        threads would only contend for the interpreter. Raise Refusal(503) if the caller is not let
-        in by its deadline, or if the shop is closing.
+        Only one thread at a time may use the connection of the KitchenClient, and with more of
+        them the threads would only contend for the interpreter. Raise Refusal(503) if the caller is
+        not let in by its deadline, or if the shop is closing.
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
@@ -984,20 +990,21 @@ def main():
     store = SpanStore()
     try:
         provider = set_up_tracing(store)
+    except (OSError, ValueError) as error:
+        exit_with(f"a setting cannot be used: {error}")
+    try:
         server = Server(arguments, store)
     except (OSError, OverflowError) as error:
         address = f"{arguments.host} port {arguments.port}"
         exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-    except ValueError as error:
-        exit_with(f"a setting cannot be used: {error}")
 
-    def close(number, frame):
+    def on_signal(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         server.is_closing = True
 
-    signal.signal(signal.SIGINT, close)
-    signal.signal(signal.SIGTERM, close)
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
     while not server.is_closing:

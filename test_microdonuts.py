@@ -3586,11 +3586,14 @@ NO_TRACES = [
     kitchen_answer({"spans": 5}), kitchen_answer({"spans": [5]}), kitchen_answer({"spans": [{}]}), kitchen_answer({"spans": [{"context": 1}]}),
     kitchen_answer({}), kitchen_answer([]), kitchen_answer(None), kitchen_answer(b"<html>"), kitchen_answer(b"[" * 100_000), kitchen_answer(b"\xff"),
     kitchen_answer(b'{"spans": [{"x": NaN, "context": {"span_id": "1"}}]}'), kitchen_answer({"error": "no"}, "401 Unauthorized"), kitchen_answer(b" " * 2_000_000), b"",
+    kitchen_answer({"spans": [], "missing": "Only 0 of 1 spans fit into one answer."}),
 ]
 # fmt: on
 
 
-def test_a_kitchen_that_does_not_show_its_spans_is_a_sentence_and_nothing_worse(provider):
+def test_a_kitchen_that_does_not_show_its_spans_is_a_sentence_and_nothing_worse(
+    provider, monkeypatch
+):
     with FakeKitchen() as fake:
         shop = start(fake.url)
         reply = ask(shop.url, "POST", "/order", SAMPLE)
@@ -3603,6 +3606,10 @@ def test_a_kitchen_that_does_not_show_its_spans_is_a_sentence_and_nothing_worse(
             assert read_out.body["missing"] == sentence, answer[:99]
         fake.script = kitchen_answers(kitchen_answer({"error": "none"}, "404 Not Found"))
         assert ask(shop.url, "GET", path).body["missing"] is None
+        fake.script = kitchen_answers(b"")
+        monkeypatch.setattr(microdonuts, "MAX_JSON", 1)
+        both = f"Only 0 of 5 spans fit into one answer. {sentence}"
+        assert ask(shop.url, "GET", path).body == {"spans": [], "missing": both}
         shop.close()
 
 

@@ -55,7 +55,7 @@ class Donut:
     order_id: str
     flavor: str
     status: str  # one of STATES
-    ready_at: float  # when it will be ready, a time.monotonic()
+    ready_at: float  # when it will be ready, a value of time.monotonic()
 
 
 class Kitchen:
@@ -67,8 +67,8 @@ class Kitchen:
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
         self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
-        self.lock = threading.Lock()  # for add_donuts
-        self.last_ready_at = 0.0  # when the newest donut will be ready, a time.monotonic()
+        self.lock = threading.Lock()  # so that add_donuts plans one donut after the other
+        self.last_ready_at = 0.0  # when the newest donut will be ready
         self.queue = queue.SimpleQueue()
         self.is_closing = False
         self.fryer = threading.Thread(target=self.fry_all, name="fryer", daemon=True)

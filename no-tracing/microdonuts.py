@@ -39,19 +39,20 @@ from kitchen import Kitchen, KitchenClient, Refusal
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint has two parameters: the request, whose JSON body is in request.fields, and the server
-# (BLOCK 6). It returns what is to be sent as JSON, or raises a Refusal. Handler.dispatch makes an
-# Answer of either.
+# An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
+# the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
+# Handler.dispatch makes an Answer of either.
 
 
 def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Call the kitchen once for each donut, and answer with the new order (see order_summary).
+    Call the kitchen once for each donut, so that each of them has spans of its own. Answer with
+    the new order (see order_summary).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # when the calls have to end, a time.monotonic()
+    with server.one_at_a_time() as deadline:  # the calls have to end by then
         donuts = place_order(server.client, order_id, flavors, deadline)
         return order_summary(order_id, donuts)
 
@@ -110,7 +111,7 @@ def get_donuts(request, server):
 
     Answer with the donuts of the order, or with all donuts if no order is named.
     """
-    query = parse_qs(request.url_query, keep_blank_values=True)
+    query = parse_qs(request.url_query, keep_blank_values=True)  # "order_id=" is refused below
     if "order_id" not in query:
         return server.kitchen.shelf.get_donuts()
     order_id = parse_order_id(query["order_id"][0])
@@ -231,7 +232,7 @@ def find_files():
     """Return the files of the page by URL path, so that a request cannot name any other file."""
     folder = HERE / "static"
     if not folder.is_dir():
-        folder = HERE.parent / "static"  # of the copy in no-tracing/
+        folder = HERE.parent / "static"  # no-tracing/ has none of its own
     files = {
         "/": folder / "index.html",
         "/source/microdonuts.py": HERE / "microdonuts.py",
@@ -273,7 +274,7 @@ def find_route(path):
 
 
 ###############################################################################
-# BLOCK 6: HTTP. Nothing below is about tracing: skip it on a first reading.
+# BLOCK 6: HTTP, the server, and main. Skip it on a first reading.
 ###############################################################################
 
 KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
@@ -431,8 +432,8 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, answer):
         """Send an answer in one piece. A second one would wait until the first is acknowledged.
 
-        Raise OSError if the client has reset the connection. That it has closed the connection
-        normally cannot be noticed.
+        Raise OSError if the client has reset the connection. If the client has closed it in the
+        normal way, nothing is raised.
         """
         if self.has_unread_body or self.server.is_closing:
             self.close_connection = True
@@ -503,9 +504,9 @@ class Server(ThreadingHTTPServer):
     def one_at_a_time(self):
         """Let one order or status check in, and yield its deadline, a value of time.monotonic().
 
-        The client's connection may only be used by one thread at a time. With more connections the
-        threads would only contend for the interpreter. Raise Refusal(503) if the caller is not let
-        in by its deadline, or if the shop is closing.
+        Only one thread at a time may use the connection of the KitchenClient, and with more of
+        them the threads would only contend for the interpreter. Raise Refusal(503) if the caller is
+        not let in by its deadline, or if the shop is closing.
         """
         deadline = time.monotonic() + KITCHEN_SECONDS
         if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
@@ -613,13 +614,13 @@ def main():
         address = f"{arguments.host} port {arguments.port}"
         exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
 
-    def close(number, frame):
+    def on_signal(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         server.is_closing = True
 
-    signal.signal(signal.SIGINT, close)
-    signal.signal(signal.SIGTERM, close)
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
     while not server.is_closing:
