@@ -89,9 +89,9 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 def trace_request(request):
     """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
 
-    The request is a Handler (BLOCK 6).
-    In this order: extract the caller's context, make that context current, start the span, make the
-    span current, answer, end the span, restore the previous context.
+    The request is a Handler (BLOCK 6). In this order: extract the caller's context, make that
+    context current, start the span, make the span current, answer, end the span, restore the
+    previous context.
     """
     # Read the context that the caller has put into the headers (see propagate.inject, in exchange
     # of kitchen.py), and add it to the current one. A browser sends none. HeaderGetter (BLOCK 9)
