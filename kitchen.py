@@ -92,7 +92,7 @@ def exchange(client, request, deadline):
 
     All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
     a request with; client.handler, a part of it, keeps a connection open and reads the response.
-    Raise OSError, HTTPException or ValueError if there is no complete response by the deadline.
+    Raise OSError or HTTPException if there is no complete response by the deadline.
     """
     attributes = {
         "http.request.method": request.method,
@@ -552,7 +552,7 @@ class W3CBaggage(TextMapPropagator):
             if value == received_value:
                 members += received_members
             elif BAGGAGE_KEY.fullmatch(key):  # a key that is no token cannot be sent
-                members.insert(0, f"{key}={urllib.parse.quote(str(value), safe='')}")
+                members.insert(0, f"{key}={urllib.parse.quote(str(value))}")
         header = ""
         for member in members:
             if len(header) + len(member) <= MAX_BAGGAGE_BYTES:
@@ -759,6 +759,7 @@ class KitchenClient:
         # take our headers to another host, and it returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
         self.opener.add_handler(self.handler)
+        self.opener.addheaders.append(("Accept-Encoding", "identity"))  # nothing compressed
 
     def add_donut(self, order_id, flavor, deadline):
         """Hand one donut of an order to the kitchen."""
@@ -782,10 +783,13 @@ class KitchenClient:
             response, data = exchange(self, request, deadline)
             if response.status == 200:
                 return json.loads(data)
-        except (OSError, HTTPException, ValueError, RecursionError) as error:
-            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
-            # that is cut short, or that is not HTTP. ValueError: a host name that cannot exist, or
-            # a body that is not JSON. RecursionError: JSON that is nested too deeply.
+        except (
+            OSError,  # no connection, a broken one, or no answer in time
+            HTTPException,  # an answer that is cut short, or that is not HTTP
+            UnicodeError,  # a host name that cannot exist, or a body that is not text
+            json.JSONDecodeError,
+            RecursionError,  # JSON that is nested too deeply
+        ) as error:
             self.handler.close()
             if isinstance(error, TimeoutError):
                 raise self.kitchen_refusal(504, "took too long") from error
@@ -863,6 +867,7 @@ class KeptConnection(urllib.request.HTTPHandler):
     def close(self):
         if self.sock:
             self.sock.close()
+            self.sock = None  # a response that nobody has read may keep it open for a while
 
 
 class DeadlineSocket(socket.socket):

@@ -55,7 +55,7 @@ import time
 import traceback
 import urllib.request
 import uuid
-from http.client import LineTooLong
+from http.client import HTTPMessage, LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -581,23 +581,27 @@ def show_trace(request, server):
     trace_id = request.url_path.removeprefix("/traces/")
     spans = server.store.traces().get(int(trace_id, 16), [])
     texts = first_that_fit(span.to_json(indent=None) for span in spans)
-    missing = []
+    missing = ""
     if len(texts) < len(spans):
-        missing.append(f"Only {len(texts)} of {len(spans)} spans fit into one answer.")
+        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
     if request.url_query != "here" and server.client.url != server.url:
         try:
-            texts += fetch_spans(server.client.url, trace_id, spans)
-        except Exception:  # it cannot be reached, cannot show them all, or answers in another form
-            missing.append(f"The kitchen at {server.client.url} does not show its spans.")
+            kitchen_texts, kitchen_missing = fetch_spans(server.client.url, trace_id, spans)
+            texts += kitchen_texts
+        except Exception:  # the kitchen cannot be reached, or its answer has another form
+            kitchen_missing = f"The kitchen at {server.client.url} does not show its spans."
+        missing = f"{missing} {kitchen_missing}".strip()
     if not texts and not missing:
         raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
-    sentences = json.dumps(" ".join(missing) or None)
-    body = f'{{"spans": [{", ".join(texts)}], "missing": {sentences}}}'
+    body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing or None)}}}'
     return Answer(200, body.encode(), {})
 
 
 def fetch_spans(url, trace_id, known_spans):
-    """Return the JSON of the spans that another process has, and that are not known here."""
+    """Ask another process for a trace. Return what its answer has of "spans" and of "missing".
+
+    The spans are a list of JSON texts, without those that are known here.
+    """
     known_ids = {span.context.span_id for span in known_spans}
     request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
     client = KitchenClient(url)
@@ -606,14 +610,13 @@ def fetch_spans(url, trace_id, known_spans):
         response = client.opener.open(request)
         answer = json.loads(client.handler.read_body(response))
     if response.status == 404:
-        return []
-    if answer["missing"]:
-        raise ValueError(answer["missing"])
-    return [
+        return [], ""
+    texts = [
         json.dumps(span, allow_nan=False)  # 1e999 is read as Infinity
         for span in answer["spans"]
         if int(span["context"]["span_id"], 16) not in known_ids
     ]
+    return texts, answer["missing"] or ""
 
 
 # The table of contents: the methods and the function for each path. No path has a space in it, so
@@ -667,6 +670,13 @@ AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
 UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
 
 
+class Headers(HTTPMessage):
+    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
+
+    def get_content_type(self):
+        return "text/plain"
+
+
 class HeadReader:
     """Lets http.server read the headers of a request, and keeps the head as it was sent."""
 
@@ -694,6 +704,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.1"
     timeout = 10  # seconds without a byte from the client
+    MessageClass = Headers
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
@@ -987,27 +998,28 @@ def read_arguments():
 def main():
     gc.set_threshold(50_000)  # otherwise all kept spans and donuts are searched too often
     arguments = read_arguments()
+    is_closing = False
+
+    def on_signal(number, frame):
+        nonlocal is_closing
+        is_closing = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
     store = SpanStore()
     try:
         provider = set_up_tracing(store)
-    except (OSError, ValueError) as error:
-        exit_with(f"a setting cannot be used: {error}")
-    try:
         server = Server(arguments, store)
     except (OSError, OverflowError) as error:
         address = f"{arguments.host} port {arguments.port}"
         exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-
-    def on_signal(number, frame):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        server.is_closing = True
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    except (TypeError, ValueError) as error:  # TypeError: a host that cannot be a name
+        exit_with(f"a setting cannot be used: {error}")
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
-    while not server.is_closing:
+    while not is_closing:
         time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
     server.close()
     provider.shutdown()  # sends the spans that a BatchSpanProcessor still has

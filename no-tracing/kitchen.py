@@ -223,6 +223,7 @@ class KitchenClient:
         # take our headers to another host, and it returns a 404 or 500 like any other answer.
         self.opener = urllib.request.OpenerDirector()
         self.opener.add_handler(self.handler)
+        self.opener.addheaders.append(("Accept-Encoding", "identity"))  # nothing compressed
 
     def add_donut(self, order_id, flavor, deadline):
         """Hand one donut of an order to the kitchen."""
@@ -246,10 +247,13 @@ class KitchenClient:
             response, data = exchange(self, request, deadline)
             if response.status == 200:
                 return json.loads(data)
-        except (OSError, HTTPException, ValueError, RecursionError) as error:
-            # OSError: no connection, a broken one, or no answer in time. HTTPException: an answer
-            # that is cut short, or that is not HTTP. ValueError: a host name that cannot exist, or
-            # a body that is not JSON. RecursionError: JSON that is nested too deeply.
+        except (
+            OSError,  # no connection, a broken one, or no answer in time
+            HTTPException,  # an answer that is cut short, or that is not HTTP
+            UnicodeError,  # a host name that cannot exist, or a body that is not text
+            json.JSONDecodeError,
+            RecursionError,  # JSON that is nested too deeply
+        ) as error:
             self.handler.close()
             if isinstance(error, TimeoutError):
                 raise self.kitchen_refusal(504, "took too long") from error
@@ -324,6 +328,7 @@ class KeptConnection(urllib.request.HTTPHandler):
     def close(self):
         if self.sock:
             self.sock.close()
+            self.sock = None  # a response that nobody has read may keep it open for a while
 
 
 class DeadlineSocket(socket.socket):

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 import uuid
-from http.client import LineTooLong
+from http.client import HTTPMessage, LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -295,6 +295,13 @@ AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
 UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
 
 
+class Headers(HTTPMessage):
+    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
+
+    def get_content_type(self):
+        return "text/plain"
+
+
 class HeadReader:
     """Lets http.server read the headers of a request, and keeps the head as it was sent."""
 
@@ -321,6 +328,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.1"
     timeout = 10  # seconds without a byte from the client
+    MessageClass = Headers
 
     def parse_request(self):
         """Read the head of a request. Return False if it was refused."""
@@ -608,22 +616,26 @@ def read_arguments():
 def main():
     gc.set_threshold(50_000)  # otherwise all kept donuts are searched too often
     arguments = read_arguments()
+    is_closing = False
+
+    def on_signal(number, frame):
+        nonlocal is_closing
+        is_closing = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
     try:
         server = Server(arguments)
     except (OSError, OverflowError) as error:
         address = f"{arguments.host} port {arguments.port}"
         exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-
-    def on_signal(number, frame):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        server.is_closing = True
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    except (TypeError, ValueError) as error:  # TypeError: a host that cannot be a name
+        exit_with(f"a setting cannot be used: {error}")
     threading.Thread(target=server.serve_forever, args=(0.1,)).start()
     print_line(f"open at {server.url}/ (Ctrl-C closes)")
-    while not server.is_closing:
+    while not is_closing:
         time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
     server.close()
 
