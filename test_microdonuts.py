@@ -350,6 +350,8 @@ def test_the_hop_in_the_table_is_the_one_in_the_terminal():
     for cells in table(section("The whole idea")):
         [name], [its_trace_id], [span_id], [parent] = map(quoted, cells)
         assert lines[name] == (f"{its_trace_id[:6]}*", span_id, parent) and its_trace_id == trace_id
+    [header] = fences(section("The whole idea"), "")
+    assert header == f"traceparent: 00-{trace_id}-{parent}-03\n"  # the last row's parent sent it
 
 
 # The forms of README's commands, but for those with curl, which are run.
