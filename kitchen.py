@@ -92,7 +92,7 @@ def exchange(client, request, deadline):
 
     All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
     a request with; client.handler, a part of it, keeps a connection open and reads the response.
-    Raise OSError or HTTPException if there is no complete response by the deadline.
+    Raise OSError, HTTPException or UnicodeError if there is no complete response in time.
     """
     attributes = {
         "http.request.method": request.method,

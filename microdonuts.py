@@ -397,7 +397,7 @@ class SpanStore(SpanProcessor):
 def terminal_line(span):
     """Return the line that the terminal shows when a span has ended.
 
-        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <parent's id> <6 of the trace id>
+        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <parent's id> <start of trace id>
            SERVER POST /order 200  2.5ms  <file>:<line> <span id> /#<trace id>
 
     The arrow is -> if the span called another service, and <- if its parent is in another service.
@@ -884,7 +884,7 @@ class Server(ThreadingHTTPServer):
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.client = KitchenClient(arguments.kitchen or self.url)
-        # Of each "order" span (order id, span context), for the links of status checks.
+        # (order id, span context) of the newest "order" spans, for the links of status checks
         self.order_span_contexts = collections.deque(maxlen=MAX_SPAN_CONTEXTS)
         self.order_lock = threading.Lock()
         self.connections = set()
