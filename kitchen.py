@@ -686,6 +686,7 @@ PROPAGATORS = {
 
 MAX_REMEMBERED = 10_000
 MAX_ANSWER = 1_048_576  # bytes
+MAX_IDLE_SECONDS = 5  # well below Handler.timeout in microdonuts.py
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
 
@@ -822,6 +823,7 @@ class KeptConnection(urllib.request.HTTPHandler):
             connection.connect()
             # A DeadlineSocket takes over the file descriptor of the socket that has connected.
             self.sock = DeadlineSocket(fileno=connection.sock.detach())
+        self.sent_at = time.monotonic()
         self.sock.deadline = self.deadline
         self.sock.settimeout(seconds_until(self.deadline))
         # The request is sent in one piece. http.client would send its body in a second one.
@@ -853,7 +855,9 @@ class KeptConnection(urllib.request.HTTPHandler):
 
     def is_usable(self):
         """Tell whether the kept connection is open, with nothing to be read from it."""
-        if self.sock is None:
+        # The kitchen closes a connection that was idle for too long. It could do so at the very
+        # moment in which it is sent a request, so a connection is given up before that.
+        if self.sock is None or time.monotonic() > self.sent_at + MAX_IDLE_SECONDS:
             return False
         try:
             self.sock.settimeout(0)

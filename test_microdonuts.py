@@ -3779,6 +3779,21 @@ def test_trap_a_closed_kept_connection_is_noticed_and_nothing_is_sent_twice(prov
         shop.close()
 
 
+def test_trap_a_connection_is_given_up_before_the_kitchen_closes_it_for_being_idle(
+    shop, monkeypatch
+):
+    def address_of_the_client():
+        ask(shop.url, "POST", "/order", SAMPLE)
+        return shop.client.handler.sock.getsockname()
+
+    kept = address_of_the_client()
+    assert address_of_the_client() == kept
+    monkeypatch.setattr(kitchen, "MAX_IDLE_SECONDS", 0)
+    assert address_of_the_client() != kept
+    monkeypatch.undo()
+    assert kitchen.MAX_IDLE_SECONDS <= microdonuts.Handler.timeout / 2
+
+
 def test_trap_one_connection_to_the_kitchen_is_enough_and_is_kept(shop, spans):
     for _ in range(2):
         ask(shop.url, "POST", "/order", SAMPLE)
@@ -5313,6 +5328,15 @@ class Page:
             self.add(flavor)
         self.one("#order-button").click()
 
+    def wait_for_donuts(self):
+        """Wait until the order is ready. If the page shows an error, fail with its sentence."""
+
+        def state():
+            assert not self.text("#error"), self.text("#error")
+            return self.one("#order").get_attribute("data-state")
+
+        until(lambda: state() == "ready", "the end of the order")
+
     def button(self, name):
         return until(
             lambda: [
@@ -5375,7 +5399,7 @@ def test_an_order_by_clicking_from_the_menu_to_ready(chromium, slow_shop):
     page.button("Remove one glazed").click()
     assert page.text("#total") == "2 donuts in all"
     page.one("#order-button").click()
-    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    page.wait_for_donuts()
     assert [tile.get_attribute("data-state") for tile in page.all("#donuts li")] == [
         "ready",
         "ready",
@@ -5402,7 +5426,7 @@ def test_an_order_by_keyboard_alone(chromium, slow_shop):
 
     press_at("Add one jelly")
     press_at("Order")
-    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    page.wait_for_donuts()
     press_at(page.text("#new-order"))
     assert page.one("#menu").is_displayed()
 
@@ -5441,7 +5465,7 @@ def test_the_page_polls_no_more_often_than_every_two_seconds(chromium, provider,
     shop = start(fry_seconds=1)
     page = Page(chromium, shop.url)
     page.order("glazed", "glazed", "glazed", "glazed")
-    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    page.wait_for_donuts()
     shop.close()
     polls = [span.start_time / 1e9 for span in named(spans.all(), "POST /status")]
     assert 2 <= len(polls) <= 4 and all(
@@ -5458,7 +5482,7 @@ def test_the_page_fits_and_axe_core_finds_nothing(chromium, slow_shop, width):
         assert page.violations() == [] and page.run(fits)
         page.order("glazed", "sprinkles")
         assert page.violations() == [] and page.run(fits)
-        until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+        page.wait_for_donuts()
         assert page.violations() == [] and page.run(fits)
 
 
@@ -5774,7 +5798,7 @@ def test_the_shop_before_tracing_says_where_to_begin(chromium, untraced):
     sentence = "This shop is not traced yet: the walkthrough in README.md says where to begin."
     until(lambda: page.text("#traces-note") == sentence)
     page.order("glazed")
-    until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+    page.wait_for_donuts()
 
 
 @browser_test
@@ -5809,7 +5833,7 @@ def test_axe_core_finds_nothing_in_a_trace(chromium, slow_shop, width):
         page = Page(chromium, slow_shop.url)
         page.order("glazed", "jelly")
         trace_of(page, slow_shop.url)
-        until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+        page.wait_for_donuts()
         for selector in ("#rows [data-span-id]", "#rows [data-hop]"):
             page.all(selector)[-1].click()
             until(lambda: page.all("#rows [aria-selected=true]"))
@@ -5829,7 +5853,7 @@ def test_with_a_kitchen_in_another_process_every_tile_the_countdown_and_the_bar_
             page.order("glazed", "jelly")
             until(lambda: page.all("#donuts li"))
             assert re.fullmatch(r"[12] s", page.text("#countdown"))
-            until(lambda: page.one("#order").get_attribute("data-state") == "ready")
+            page.wait_for_donuts()
             tiles = [
                 (tile.get_attribute("data-state"), tile.text.lower())
                 for tile in page.all("#donuts li")
