@@ -144,12 +144,14 @@ def server_attributes(request):
 
 
 def describe_answer(span, answer):
-    """Write the outcome of a request on its SERVER span ("HTTP spans", Status)."""
+    """Write the outcome of a request on its SERVER span ("HTTP spans", Status).
+
+    A 4xx is not an error to a server, because the mistake is the client's.
+    """
     span.set_attribute("http.response.status_code", answer.status)
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    elif answer.status >= 500:  # a Refusal, of which the status code says enough
-        # To a server a 4xx is not an error, because the mistake is the client's.
+    elif answer.status >= 500:  # a Refusal; its status code needs no description
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
@@ -283,7 +285,7 @@ class Answer:
     error: Exception = None  # the exception behind a 500
 
 
-def json_answer(value, status=200, error=None, headers=None):
+def json_answer(value, status=200, headers=None, error=None):
     """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
     return Answer(status, json.dumps(value).encode(), headers or {}, error)
 
@@ -769,10 +771,11 @@ class Handler(BaseHTTPRequestHandler):
             result = endpoint(self, self.server)
             return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, headers=refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
         except Exception as error:
             traceback.print_exc()
-            return json_answer({"error": "The shop failed: look at its terminal."}, 500, error)
+            sentence = "The shop failed: look at its terminal."
+            return json_answer({"error": sentence}, 500, error=error)
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""

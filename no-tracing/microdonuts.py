@@ -137,7 +137,7 @@ class Answer:
     error: Exception = None  # the exception behind a 500
 
 
-def json_answer(value, status=200, error=None, headers=None):
+def json_answer(value, status=200, headers=None, error=None):
     """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
     return Answer(status, json.dumps(value).encode(), headers or {}, error)
 
@@ -390,10 +390,11 @@ class Handler(BaseHTTPRequestHandler):
             result = endpoint(self, self.server)
             return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, headers=refusal.headers)
+            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
         except Exception as error:
             traceback.print_exc()
-            return json_answer({"error": "The shop failed: look at its terminal."}, 500, error)
+            sentence = "The shop failed: look at its terminal."
+            return json_answer({"error": sentence}, 500, error=error)
 
     def check_host(self):
         """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
