@@ -48,20 +48,20 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 #     with use_span(span):
 #         ...
 #
-# start_span makes a span whose parent is the current span, and starts its clock. use_span makes it
-# the current span inside the block, so that it becomes the parent of spans that start there, and
-# ends it after the block. Each thread, or asyncio task, has a current span of its own.
+# start_span makes a span whose parent is the current span, and starts its clock. Inside the block
+# the new span is the current one, so it is the parent of spans that start there. After the block,
+# use_span ends it. Each thread, or asyncio task, has a current span of its own.
 
 
 @contextlib.contextmanager
 def use_span(span):
-    """Make a span current in a `with` block; then restore the previous one, and end this one.
+    """Make a span current in a `with` block, then restore the previous span and end this one.
 
     An exception that leaves the block is noted on the span, and goes on.
     """
-    # trace.use_span could note an exception, too, but it would record it again on each span around
-    # this one, and it would take a Refusal, which can be an answer such as 404, for an error.
-    # note_failure (BLOCK 11) records an exception once, and looks at the status of a Refusal.
+    # trace.use_span could note exceptions by itself. But it would record an exception again on each
+    # span around this one, and it would count any Refusal as an error, even a 404. note_failure
+    # (BLOCK 11) records an exception once, and looks at the status of a Refusal.
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -90,9 +90,10 @@ def use_context(new_context):
 def exchange(client, request, deadline):
     """Send a request to the kitchen, in a CLIENT span. Return the response and its body.
 
-    All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
-    a request with; client.handler, a part of it, keeps a connection open and reads the response.
-    Raise OSError, HTTPException or UnicodeError if there is no complete response in time.
+    Each call of an order or a status check comes through here. The client is a KitchenClient (BLOCK
+    13). urllib sends the request through client.opener. client.handler, which is a part of the
+    opener, keeps the connection open and reads the response.
+    Raise OSError, HTTPException or ValueError if there is no complete response in time.
     """
     attributes = {
         "http.request.method": request.method,
@@ -133,8 +134,8 @@ def describe_response(span, response):
 # BLOCK 9: W3C Trace Context
 ###############################################################################
 
-# The span 00f067aa0ba902b7 of the trace 4bf92f3577b34da6a3ce929d0e0e4736 has sent a request with
-# the first of these headers. The second one has data of other tracing systems (BLOCK 12):
+# A span that sends a request puts the id of its trace and its own id into traceparent. A tracestate
+# has what tracing systems add for themselves (BLOCK 12):
 #
 #     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 #     tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
@@ -156,7 +157,7 @@ TRACEPARENT = re.compile(
 class W3CTraceContext(TextMapPropagator):
     """Writes the current span into traceparent and tracestate, and reads these headers.
 
-    propagate.inject and propagate.extract call it, because set_up_tracing (BLOCK 4) says so.
+    set_up_tracing (BLOCK 4) registers it, so that propagate.inject and propagate.extract call it.
     """
 
     fields = {"traceparent", "tracestate"}  # the headers that inject writes
@@ -187,7 +188,7 @@ class W3CTraceContext(TextMapPropagator):
         )
         if not sender.is_valid:
             return context  # an id that is all zeros (3.2.2.3 and 3.2.2.4)
-        # The sender's span is not at hand. A NonRecordingSpan, with its ids, takes its place.
+        # The sender's span is in another process. A NonRecordingSpan with its ids takes its place.
         return trace.set_span_in_context(NonRecordingSpan(sender), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
@@ -198,8 +199,8 @@ class W3CTraceContext(TextMapPropagator):
         setter.set(carrier, "traceparent", format_traceparent(span_context))
         if len(span_context.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
             setter.set(carrier, "tracestate", span_context.trace_state.to_header())
-        # Auto-instrumentation: the packages for HTTP call propagate.inject and extract, too. Unless
-        # told otherwise, these call TraceContextTextMapPropagator of opentelemetry-api.
+        # Auto-instrumentation: the packages for HTTP call propagate.inject and extract, too. These
+        # use TraceContextTextMapPropagator of opentelemetry-api if nobody registers another one.
 
 
 def format_traceparent(span_context):
@@ -213,9 +214,9 @@ def format_traceparent(span_context):
 class HeaderGetter(Getter):
     """Reads the headers of http.server, an email.message.Message, for a propagator.
 
-    The default_getter reads one value for each name. But two traceparents are invalid, so extract
-    has to see both, and a tracestate may come in several headers. A name is found whatever its
-    case (3.2.1).
+    From these headers, the default_getter would read only the first of each name. But two
+    traceparents are invalid, so extract has to see both, and a tracestate may come in several
+    headers. A name is found whatever its case (3.2.1).
     """
 
     def get(self, carrier, key):
@@ -230,7 +231,7 @@ class HeaderGetter(Getter):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
+FRY_SECONDS = 1.4  # to fry one donut, while the next one waits
 RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
 
@@ -246,12 +247,12 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait, and more are refused.
+    MAX_WAITING donuts may wait. Any more are refused.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
+        self.shelf = Shelf()  # keeps the newest donuts, also those that are ready (BLOCK 13)
         self.lock = threading.Lock()  # so that add_donuts plans one donut after the other
         self.last_ready_at = 0.0  # when the newest donut will be ready
         self.queue = queue.SimpleQueue()
@@ -262,14 +263,15 @@ class Kitchen:
     def enqueue(self, donut):
         """Hand a donut to the fryer, together with the context of the request that brought it."""
         self.queue.put((donut, context.get_current()))
-        # Auto-instrumentation: opentelemetry-instrumentation-threading carries the context into
-        # Thread.start, Timer and ThreadPoolExecutor.submit. It does nothing for a queue.
+        # Auto-instrumentation: opentelemetry-instrumentation-threading hands the context of whoever
+        # calls Thread.start, Timer.start or ThreadPoolExecutor.submit to the thread that then runs.
+        # It does nothing for a queue.
 
     def fry_all(self):
         """Fry one donut after the other, each in its own context, until the kitchen closes.
 
-        The request does not wait for "fry", so this span could be in a trace of its own, with a
-        link to the request. It is a child, because a reader looks for it in the trace of the order.
+        The span "fry" is a child of the request's span, so that it is in the trace of the order. No
+        request waits for it, so it could also be in a trace of its own, with a link to the request.
         Between two services, the spans at the ends of a queue are a PRODUCER and a CONSUMER.
         """
         while True:
@@ -277,9 +279,9 @@ class Kitchen:
             if self.is_closing:
                 return
             try:
-                # This thread was started at startup, and has no context of a request. In the one
-                # from the queue, the SERVER span of add_donuts is current, and becomes the parent
-                # of "fry", even if it has ended by now. The baggage is there, too.
+                # This thread's own context has no span. In request_context, the SERVER span of
+                # add_donuts is current, so it becomes the parent of "fry", even if it has ended
+                # by now. The baggage is there, too.
                 with use_context(request_context):
                     attributes = {"microdonuts.flavor": donut.flavor, **order_attributes()}
                     with use_span(tracer.start_span("fry", attributes=attributes)):
@@ -298,15 +300,15 @@ class Kitchen:
         self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Take `quantity` donuts, or none. Return how many donuts the order has now.
+        """Accept all of `quantity` donuts. Return how many donuts the order has now.
 
-        Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
+        Raise Refusal(503), and accept none, if more than MAX_WAITING donuts would then wait.
         """
         with self.lock:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                # The page asks when a donut will be ready, so it is planned here; `fry` waits.
+                # The page asks at once when a donut will be ready, so that is planned here.
                 free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
@@ -330,7 +332,8 @@ ORDER_ID_KEY = "microdonuts.order.id"  # the name of an attribute, and of a bagg
 B3_HEADERS = ("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
 PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3", *B3_HEADERS)
 
-# HTTP spans, notes on url.full and url.query: the values of these keys are replaced.
+# HTTP spans, notes on url.full and url.query: the values of these keys are replaced. (v1.44.0 no
+# longer names AWSAccessKeyId and Signature, but these are secrets all the same.)
 SECRET = re.compile(
     r"""
     (?<! [^?&] )  # at the beginning of a query, or after "?" or "&"
@@ -621,7 +624,7 @@ class B3(TextMapPropagator):
         if state == "d":
             context = set_value(B3_DEBUG, True, context)
         # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
-        # is taken for "accept", and our own sampler is not asked.
+        # is taken for "accept", which a ParentBased sampler follows.
         flags = TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED
         trace_state = None
         if parent.trace_id == trace_id:
@@ -685,7 +688,7 @@ PROPAGATORS = {
 ###############################################################################
 
 MAX_REMEMBERED = 10_000
-MAX_ANSWER = 1_048_576  # bytes
+MAX_ANSWER = 2_097_152  # bytes; 10,000 donuts of one order have 1,810,000
 MAX_IDLE_SECONDS = 5  # well below Handler.timeout in microdonuts.py
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
@@ -787,8 +790,7 @@ class KitchenClient:
         except (
             OSError,  # no connection, a broken one, or no answer in time
             HTTPException,  # an answer that is cut short, or that is not HTTP
-            UnicodeError,  # a host name that cannot exist, or a body that is not text
-            json.JSONDecodeError,
+            ValueError,  # a host name that cannot exist, or an answer that cannot be read
             RecursionError,  # JSON that is nested too deeply
         ) as error:
             self.handler.close()
@@ -905,7 +907,7 @@ def is_donut(item):
         and isinstance(item.get("flavor"), str)
         and item.get("status") in STATES
         and type(item.get("ready_in")) in (int, float)
-        and 0 <= item["ready_in"] < float("inf")
+        and 0 <= item["ready_in"] < 1e9
     )
 
 

@@ -20,13 +20,13 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
     attribute    a name and a value that are written on a span
     trace        all the spans that one request leads to; they share a trace id. Each but the first
                  has a parent, which is the span that it is a part of
-    link         a pointer from a span to a span of another trace
+    link         a pointer from a span to another one that is not its parent, often in another trace
     baggage      names and values that travel with a trace, such as the order id
     context      a span and baggage; each thread, or asyncio task, has a current one. A context is
                  never changed: to add something is to make a new one
-    span context the ids and the flags of one span; it is what a traceparent holds
-    carrier      what takes a context to another service: here, the headers of a request
-    traceparent  the header that does: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    span context the ids and flags of one span, and a tracestate (BLOCK 9)
+    carrier      the headers of a request, which take a context to another service
+    traceparent  the standard header: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
                  (version, trace id, id of the span that sent it, flags)
     propagator   writes a context into a carrier (inject), or reads it (extract)
 
@@ -76,9 +76,9 @@ import kitchen
 from kitchen import ORDER_ID_KEY, HeaderGetter, Kitchen, KitchenClient, Refusal
 from kitchen import note_failure, use_context, use_span
 
-# A tracer makes spans. They are recorded once set_up_tracing (BLOCK 4) has run. The names of their
-# attributes are those of OpenTelemetry's Semantic Conventions v1.44.0, as the schema URL says.
-# Comments name pages of these conventions, such as "HTTP spans".
+# A tracer makes spans. They are recorded once set_up_tracing (BLOCK 4) has run. Apart from our own,
+# microdonuts.*, the names of their attributes are those of OpenTelemetry's Semantic Conventions
+# v1.44.0. Comments name pages of these conventions, such as "HTTP spans".
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -93,23 +93,23 @@ def trace_request(request):
     context current, start the span, make the span current, answer, end the span, restore the
     previous context.
     """
-    # Read the context that the caller has put into the headers (see propagate.inject, in exchange
-    # of kitchen.py), and add it to the current one. A browser sends none. HeaderGetter (BLOCK 9)
-    # tells extract how to read the headers of http.server.
+    # Read the context that the caller has put into the headers (propagate.inject, in exchange of
+    # kitchen.py, does that), and add it to the current one. A browser usually sends none.
+    # HeaderGetter (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
-    # start_span looks in the current context for a parent, so make this one current, but for this
-    # block only: the same thread answers the next request on this connection.
+    # start_span takes the parent from the current context, so make caller_context current. It is so
+    # in this block only, because this thread also answers the next request on the connection.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
         with use_span(span):  # the current span in this block; ended after it
-            answer = request.dispatch()  # calls the endpoint; turns an exception into an answer
+            answer = request.dispatch()  # calls the endpoint; an exception becomes an answer
             describe_answer(span, answer)
             add_server_timing(span, answer)
-            request.send(answer)  # raises if the caller has gone; use_span notes it on the span
+            request.send(answer)  # raises if the caller has reset the connection
     # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
     # WSGI application in the same steps. If a span is current already, it extracts nothing, and
-    # starts an INTERNAL span. No package does this for http.server.
+    # starts an INTERNAL span. There is no package for http.server.
 
 
 def server_attributes(request):
@@ -134,7 +134,7 @@ def server_attributes(request):
         "client.address": client_address,
         "network.peer.address": client_address,
         "network.peer.port": client_port,
-        # The headers that carried the context
+        # The headers that can carry a context
         **kitchen.header_attributes(request.headers),
     }
     if request.url_path.startswith("/kitchen/"):
@@ -177,8 +177,8 @@ def add_server_timing(span, answer):
 @contextlib.contextmanager
 def span_of_order(name, order_id, attributes=None, links=None):
     """Put the order id into the baggage, and start a span about the order, for a `with` block."""
-    # set_baggage returns a new context, in which the order id is baggage. The kitchen's spans take
-    # it from there, and so could the spans of services that the kitchen calls.
+    # set_baggage returns a new context, with the order id in its baggage. propagate.inject sends it
+    # on, so that spans of the kitchen, and of services behind the kitchen, can have the id.
     with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
         attributes = {ORDER_ID_KEY: order_id, **(attributes or {})}
         with use_span(tracer.start_span(name, attributes=attributes, links=links)) as span:
@@ -188,13 +188,13 @@ def span_of_order(name, order_id, attributes=None, links=None):
 def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Call the kitchen once for each donut, so that each of them has spans of its own. Answer with
-    the new order (see order_summary).
+    Call the kitchen once for each donut, so that each donut has spans of its own. Answer with the
+    new order (see order_summary).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
     attributes = {"microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # the calls have to end by then
+    with server.one_at_a_time() as deadline:  # the calls have to end by the deadline
         with span_of_order("order", order_id, attributes) as span:
             server.order_span_contexts.append((order_id, span.get_span_context()))
             donuts = place_order(server.client, order_id, flavors, deadline)
@@ -205,7 +205,7 @@ def place_order(client, order_id, flavors, deadline):
     """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error says how many they are.
+    fried all the same, so the error gives their number.
     """
     accepted = 0
     try:
@@ -229,8 +229,8 @@ def order_status(request, server):
     """
     order_id = parse_order_id(request.fields.get("order_id"))
     with server.one_at_a_time() as deadline:
-        # The page sends no traceparent, so each status check is a trace of its own. The order is
-        # not its parent, but the reason for it, so a link points to the span of the order.
+        # The page sends no traceparent with a status check, so each of them is a trace of its own.
+        # It is about the order, but no part of the work on it. A link says so.
         links = [trace.Link(found) for key, found in server.order_span_contexts if key == order_id]
         with span_of_order("status", order_id, links=links):
             donuts = server.client.get_donuts(order_id, deadline)
@@ -239,7 +239,7 @@ def order_status(request, server):
             return order_summary(order_id, donuts)
 
 
-# The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
+# The kitchen's endpoints. They call none of the endpoints above, and may be in another process.
 
 
 def add_donuts(request, server):
@@ -481,7 +481,7 @@ def set_up_tracing(store):
     return provider
     # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts.
     # opentelemetry-api reads OTEL_PROPAGATORS, and opentelemetry-sdk reads the others.
-    # opentelemetry-distro only sets defaults for them.
+    # opentelemetry-distro makes the command set up the SDK, and sets defaults.
 
 
 ###############################################################################
@@ -734,7 +734,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.read_target()
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        if "close" in self.header("Connection").lower():
+        if "close" in re.split(r"[,\s]+", self.header("Connection").lower()):
             self.close_connection = True
         try:
             if is_traced(self.url_path):
@@ -785,7 +785,7 @@ class Handler(BaseHTTPRequestHandler):
         if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
-        # read this server's answers in a browser. Its requests have its name as their Host.
+        # read this server's answers in a browser. The Host of its requests is its own name.
         if self.server.is_local and not is_loopback(address[0]):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 

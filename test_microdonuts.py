@@ -616,7 +616,7 @@ def chains_of_the_diagram():
     assert re.split("  +", heading.strip()) == ["you", "the shop", "the kitchen", "the fryer"]
     assert re.split("  +", threads.strip()) == [
         "a thread for each connection",
-        "the same",
+        "a thread for each, too",
         "one thread",
     ]
     assert max(map(len, lines)) <= 100
@@ -1978,10 +1978,13 @@ def quoted(text):
 
 def examples(heading):
     """Return [(commands, their output)] of a section of README."""
-    found = FENCE.findall(section(heading))
+    found = [("", ""), *FENCE.findall(section(heading))]
     return [
-        (commands, shown)
-        for (one, commands), (other, shown) in zip(found, found[1:], strict=False)
+        # A shop that is started in front of them has a block of its own, because it keeps a terminal.
+        (start + commands if start.startswith("OTEL_") else commands, shown)
+        for (_, start), (one, commands), (other, shown) in zip(
+            found, found[1:], found[2:], strict=False
+        )
         if (one, other) == ("sh", "") and "curl" in commands
     ]
 
@@ -2098,13 +2101,13 @@ def test_the_edge_starts_a_trace_of_its_own_with_a_link_and_no_baggage(tmp_path)
 def breaks():
     """Return {title of a row: (the name of its command, the changes)} of the table.
 
-    A change is (where, the line, the line in its place).
+    A change is (where, its file, the line, the line in its place).
     """
     found = {}
     for what, where, line, instead, command, _ in table(section("Break it on purpose")):
         what = what or list(found)[-1]
         found.setdefault(what, (command, []))[1].append(
-            (*quoted(where), *quoted(line), *(quoted(instead) or [""]))
+            (*quoted(where), where.split(", ")[1], *quoted(line), *(quoted(instead) or [""]))
         )
     return found
 
@@ -2116,9 +2119,9 @@ TRIES = dict(
 )
 
 
-def break_line(folder, where, line, instead):
+def break_line(folder, where, file_name, line, instead):
     """Change one line of a copy of the shop, as a row says."""
-    [file] = [folder / file for file in FILES if where in pieces((folder / file).read_text())]
+    file = folder / file_name
     lines = file.read_text().splitlines()
     [at] = [
         n
@@ -2406,7 +2409,7 @@ WAYS = (
     + [SYNC] * 3
     + [QUEUES, GENERATOR, FORK, SPAWN, SUBPROCESS]
 )
-GENERATORS_OWN = "no, the generator's is"
+GENERATORS_OWN = "no: the generator's own span is current there"
 
 
 def current_ids(folder, program, *arguments, options=()):
@@ -3413,7 +3416,8 @@ def test_a_head_may_have_32_768_characters_and_bytes_beyond_ascii(shop):
 
 
 def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
-    requests = post("/status", b'{"order_id": "x"}') + get("/kitchen/get_donuts") + get("/nowhere")
+    other_options = get("/kitchen/get_donuts", "Connection: close-to, not-close")
+    requests = post("/status", b'{"order_id": "x"}') + other_options + get("/nowhere")
     got = send_raw(shop.url, requests + get("/", "Connection: close"))
     assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"404", b"200", b"404", b"200"]
     assert got.count(b"Connection: close") == 1
@@ -3526,7 +3530,9 @@ KITCHEN_FAULTS = {
     "not HTTP": (b"220 ftp\r\nConnection: close\r\n", 502, "BadStatusLine", "http.client.BadStatusLine", True),
     "two lengths": (kitchen_answer({}, "200 OK", "Content-Length: 3"), 502, "HTTPException", "http.client.HTTPException", True),
     "the same length twice": (kitchen_answer({}, "200 OK", "Content-Length: 2"), 502, "HTTPException", "http.client.HTTPException", True),
-    "too much": (kitchen_answer(b" " * 2_000_000), 502, "gave no usable answer (", "*", True),
+    "negative chunk": (CLOSING + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n{}", 502, "ValueError", "ValueError", True),
+    "a number that Python does not read": (kitchen_answer(b"[%s]" % (b"1" * 5_000)), 502, "ValueError", None, False),
+    "too much": (kitchen_answer(b" " * 3_000_000), 502, "gave no usable answer (", "*", True),
     "too many headers": (CLOSING + b"A: b\r\n" * 10_000 + b"\r\n", 502, "HTTPException", "http.client.HTTPException", True),
 }
 # fmt: on
@@ -3567,7 +3573,7 @@ READY_DONUT = {"flavor": "jelly", "status": "ready", "ready_in": 0}
 NONSENSE = [
     {}, None, [], [1], [{}], [{"status": "ready", "ready_in": 0}],
     *([{**READY_DONUT, name: value}] for name, value in (
-        ("flavor", 1), ("status", "burnt"), ("status", []), ("ready_in", None), ("ready_in", "0"), ("ready_in", -1), ("ready_in", True))),
+        ("flavor", 1), ("status", "burnt"), ("status", []), ("ready_in", None), ("ready_in", "0"), ("ready_in", -1), ("ready_in", True), ("ready_in", 10**9))),
 ]
 # fmt: on
 
@@ -3590,7 +3596,7 @@ def test_a_kitchen_that_lists_nonsense_is_502_with_all_donuts_accepted(provider,
 NO_TRACES = [
     kitchen_answer({"spans": 5}), kitchen_answer({"spans": [5]}), kitchen_answer({"spans": [{}]}), kitchen_answer({"spans": [{"context": 1}]}),
     kitchen_answer({}), kitchen_answer([]), kitchen_answer(None), kitchen_answer(b"<html>"), kitchen_answer(b"[" * 100_000), kitchen_answer(b"\xff"),
-    kitchen_answer(b'{"spans": [{"x": NaN, "context": {"span_id": "1"}}]}'), kitchen_answer({"error": "no"}, "401 Unauthorized"), kitchen_answer(b" " * 2_000_000), b"",
+    kitchen_answer(b'{"spans": [{"x": NaN, "context": {"span_id": "1"}}]}'), kitchen_answer({"error": "no"}, "401 Unauthorized"), kitchen_answer(b" " * 3_000_000), b"",
 ]
 # fmt: on
 
@@ -3792,6 +3798,14 @@ def test_trap_a_connection_is_given_up_before_the_kitchen_closes_it_for_being_id
     assert address_of_the_client() != kept
     monkeypatch.undo()
     assert kitchen.MAX_IDLE_SECONDS <= microdonuts.Handler.timeout / 2
+
+
+def test_an_answer_of_the_kitchen_has_room_for_all_donuts_that_it_remembers(provider):
+    donut = kitchen.Donut("x" * 100, "old-fashioned", "new_order", time.monotonic() + 5000)
+    shelf = kitchen.Shelf()
+    for _ in range(kitchen.MAX_REMEMBERED):
+        shelf.add(donut)
+    assert len(json.dumps(shelf.get_donuts())) < kitchen.MAX_ANSWER
 
 
 def test_trap_one_connection_to_the_kitchen_is_enough_and_is_kept(shop, spans):
@@ -4778,7 +4792,7 @@ def test_the_walkthrough_has_ten_steps_of_like_weight():
 
 def test_the_header_that_the_walkthrough_names_is_that_of_the_hop_that_it_shows():
     step = WALKTHROUGH.partition("## Step 3: ")[2].partition("## Step 4: ")[0]
-    [shown] = re.findall(r"The line of `POST` tells what was sent: `traceparent: ([^`]+)`", step)
+    [shown] = re.findall(r"So `POST` has sent `traceparent: ([^`]+)`", step)
     hops = [span.groups() for span in PLAIN.finditer(step) if span[5] == "POST"]
     assert shown in [f"00-{trace_id}-{span_id}-03" for trace_id, span_id, *_ in hops]
 

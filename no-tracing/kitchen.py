@@ -27,8 +27,9 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 def exchange(client, request, deadline):
     """Send a request to the kitchen. Return the response and its body.
 
-    All calls of the KitchenClient (BLOCK 13) come through here. client.opener is what urllib sends
-    a request with; client.handler, a part of it, keeps a connection open and reads the response.
+    Each call of an order or a status check comes through here. The client is a KitchenClient (BLOCK
+    13). urllib sends the request through client.opener. client.handler, which is a part of the
+    opener, keeps the connection open and reads the response.
     """
     client.handler.deadline = deadline  # when to stop waiting for the response
     response = client.opener.open(request)  # does not raise for a 4xx or 5xx
@@ -45,7 +46,7 @@ def exchange(client, request, deadline):
 ###############################################################################
 
 STATES = ("new_order", "received", "cooking", "ready")
-FRY_SECONDS = 1.4  # to fry one donut; the next one waits until it is done
+FRY_SECONDS = 1.4  # to fry one donut, while the next one waits
 RECEIVED_SECONDS = 0.4  # the first part of FRY_SECONDS, in which the donut is "received"
 MAX_WAITING = 1_000
 
@@ -61,12 +62,12 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order in which they came.
 
-    At most MAX_WAITING donuts wait, and more are refused.
+    MAX_WAITING donuts may wait. Any more are refused.
     """
 
     def __init__(self, fry_seconds=FRY_SECONDS):
         self.fry_seconds = fry_seconds
-        self.shelf = Shelf()  # keeps all donuts, also those that are ready (BLOCK 13)
+        self.shelf = Shelf()  # keeps the newest donuts, also those that are ready (BLOCK 13)
         self.lock = threading.Lock()  # so that add_donuts plans one donut after the other
         self.last_ready_at = 0.0  # when the newest donut will be ready
         self.queue = queue.SimpleQueue()
@@ -100,15 +101,15 @@ class Kitchen:
         self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Take `quantity` donuts, or none. Return how many donuts the order has now.
+        """Accept all of `quantity` donuts. Return how many donuts the order has now.
 
-        Raise Refusal(503) if more than MAX_WAITING donuts would be waiting.
+        Raise Refusal(503), and accept none, if more than MAX_WAITING donuts would then wait.
         """
         with self.lock:
             if self.queue.qsize() + quantity > MAX_WAITING:
                 raise Refusal(503, KITCHEN_IS_FULL)
             for _ in range(quantity):
-                # The page asks when a donut will be ready, so it is planned here; `fry` waits.
+                # The page asks at once when a donut will be ready, so that is planned here.
                 free_at = max(self.last_ready_at, time.monotonic())
                 self.last_ready_at = free_at + self.fry_seconds
                 donut = Donut(order_id, flavor, "new_order", self.last_ready_at)
@@ -149,7 +150,7 @@ class Refusal(Exception):
 ###############################################################################
 
 MAX_REMEMBERED = 10_000
-MAX_ANSWER = 1_048_576  # bytes
+MAX_ANSWER = 2_097_152  # bytes; 10,000 donuts of one order have 1,810,000
 MAX_IDLE_SECONDS = 5  # well below Handler.timeout in microdonuts.py
 KITCHEN_IS_FULL = "The kitchen is full: try again later."
 
@@ -251,8 +252,7 @@ class KitchenClient:
         except (
             OSError,  # no connection, a broken one, or no answer in time
             HTTPException,  # an answer that is cut short, or that is not HTTP
-            UnicodeError,  # a host name that cannot exist, or a body that is not text
-            json.JSONDecodeError,
+            ValueError,  # a host name that cannot exist, or an answer that cannot be read
             RecursionError,  # JSON that is nested too deeply
         ) as error:
             self.handler.close()
@@ -366,7 +366,7 @@ def is_donut(item):
         and isinstance(item.get("flavor"), str)
         and item.get("status") in STATES
         and type(item.get("ready_in")) in (int, float)
-        and 0 <= item["ready_in"] < float("inf")
+        and 0 <= item["ready_in"] < 1e9
     )
 
 

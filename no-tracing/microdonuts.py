@@ -47,12 +47,12 @@ from kitchen import Kitchen, KitchenClient, Refusal
 def order(request, server):
     """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
 
-    Call the kitchen once for each donut, so that each of them has spans of its own. Answer with
-    the new order (see order_summary).
+    Call the kitchen once for each donut, so that each donut has spans of its own. Answer with the
+    new order (see order_summary).
     """
     flavors = parse_basket(request.fields.get("donuts"))
     order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # the calls have to end by then
+    with server.one_at_a_time() as deadline:  # the calls have to end by the deadline
         donuts = place_order(server.client, order_id, flavors, deadline)
         return order_summary(order_id, donuts)
 
@@ -61,7 +61,7 @@ def place_order(client, order_id, flavors, deadline):
     """Hand each donut to the kitchen, and return all donuts of the order.
 
     Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error says how many they are.
+    fried all the same, so the error gives their number.
     """
     accepted = 0
     try:
@@ -91,7 +91,7 @@ def order_status(request, server):
         return order_summary(order_id, donuts)
 
 
-# The kitchen's endpoints. They use nothing of the endpoints above, and may be in another process.
+# The kitchen's endpoints. They call none of the endpoints above, and may be in another process.
 
 
 def add_donuts(request, server):
@@ -356,7 +356,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.read_target()
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        if "close" in self.header("Connection").lower():
+        if "close" in re.split(r"[,\s]+", self.header("Connection").lower()):
             self.close_connection = True
         try:
             self.send(self.dispatch())
@@ -404,7 +404,7 @@ class Handler(BaseHTTPRequestHandler):
         if not address or not parse_authority(self.host):  # RFC 9112 3.2
             raise Refusal(400, "Send one Host header, with the name and port of this server.")
         # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
-        # read this server's answers in a browser. Its requests have its name as their Host.
+        # read this server's answers in a browser. The Host of its requests is its own name.
         if self.server.is_local and not is_loopback(address[0]):
             raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
 
