@@ -93,7 +93,8 @@ def exchange(client, request, deadline):
     Each call of an order or a status check comes through here. The client is a KitchenClient (BLOCK
     13). urllib sends the request through client.opener. client.handler, which is a part of the
     opener, keeps the connection open and reads the response.
-    Raise OSError, HTTPException or ValueError if there is no complete response in time.
+    Raise OSError if there is no response in time, and much else if it cannot be read: see
+    KitchenClient.call.
     """
     attributes = {
         "http.request.method": request.method,
@@ -592,7 +593,7 @@ B3_SINGLE = re.compile(
     """,
     re.VERBOSE,
 )
-B3_DEBUG = create_key("b3-debug")  # in a context: the caller wants this trace to be debugged
+B3_DEBUG = create_key("b3-debug")  # in a context: the id of a trace that shall be debugged
 
 
 class B3(TextMapPropagator):
@@ -622,7 +623,7 @@ class B3(TextMapPropagator):
             trace_id = parent.trace_id or random.getrandbits(128)
             span_id = parent.span_id or random.getrandbits(64)
         if state == "d":
-            context = set_value(B3_DEBUG, True, context)
+            context = set_value(B3_DEBUG, trace_id, context)
         # Without a state, the decision is deferred to us. A SpanContext cannot express that, so it
         # is taken for "accept", which a ParentBased sampler follows.
         flags = TraceFlags.DEFAULT if state == "0" else TraceFlags.SAMPLED
@@ -661,7 +662,7 @@ class B3(TextMapPropagator):
         trace_id = trace.format_trace_id(current.trace_id)
         span_id = trace.format_span_id(current.span_id)
         state = "1" if current.trace_flags.sampled else "0"
-        if get_value(B3_DEBUG, context):
+        if get_value(B3_DEBUG, context) == current.trace_id:
             state = "d"
         if self.is_single:
             setter.set(carrier, "b3", f"{trace_id}-{span_id}-{state}")
@@ -790,7 +791,9 @@ class KitchenClient:
         except (
             OSError,  # no connection, a broken one, or no answer in time
             HTTPException,  # an answer that is cut short, or that is not HTTP
-            ValueError,  # a host name that cannot exist, or an answer that cannot be read
+            ValueError,  # a host name that cannot exist, or numbers or JSON that cannot be read
+            OverflowError,  # a chunk that is longer than any memory
+            TypeError,  # a malformed Content-Type
             RecursionError,  # JSON that is nested too deeply
         ) as error:
             self.handler.close()

@@ -532,7 +532,7 @@ def send_file(request, server):
     path = FILES[request.url_path]
     try:
         body = path.read_bytes()
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError):
         raise Refusal(404, "This file is gone: start from the page, at /.") from None
     return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
 
@@ -734,7 +734,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.read_target()
         # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        if "close" in re.split(r"[,\s]+", self.header("Connection").lower()):
+        options = re.split(r"[,\s]+", self.header("Connection").lower())
+        # RFC 9112 C.2.2: an HTTP/1.0 client may read until the connection ends.
+        if "close" in options or self.request_version == "HTTP/1.0":
             self.close_connection = True
         try:
             if is_traced(self.url_path):
@@ -753,7 +755,7 @@ class Handler(BaseHTTPRequestHandler):
         target = self.requestline.split(" ")[1]
         self.host = self.header("Host")
         self.authority = self.host
-        absolute = re.fullmatch("[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)(.*)", target)
+        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
         if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
             self.authority, target = absolute.groups()
         path, _, self.url_query = target.partition("?")
@@ -993,6 +995,8 @@ def read_arguments():
         help="how long one donut takes, from 0 to 5 (%(default)s)",
     )
     arguments = parser.parse_args()
+    if not arguments.host:  # it would mean all addresses
+        exit_with("argument --host: give an address, such as 127.0.0.1")
     if not 0 <= arguments.fry_seconds <= 5:  # because closing waits for one donut
         exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
     return arguments

@@ -1886,6 +1886,23 @@ def test_a_denial_beside_a_traceparent_keeps_its_trace():
     assert fake.headers("tracestate") == ["1a=x"] * 4 + [None]
 
 
+def test_the_debug_mark_of_one_trace_is_not_written_on_another():
+    written = {}
+    for names in ("b3", "tracecontext"), ("tracecontext", "b3"):
+        headers = as_message({"b3": f"{T16}-{P16}-d", "traceparent": f"00-{VALID}-00"})
+        found_in = None
+        for name in names:
+            propagator = kitchen.PROPAGATORS[name]
+            found_in = propagator.extract(headers, found_in, kitchen.HeaderGetter())
+        kitchen.B3(is_single=True).inject(carrier := {}, found_in)
+        written[names[-1]] = carrier["b3"]
+    # The propagator that is asked last decides which trace it is.
+    assert written == {
+        "tracecontext": f"{VALID}-0",
+        "b3": f"{ZERO16}{T16}-{P16}-d",
+    }
+
+
 def test_fields_name_what_inject_writes():
     official = {
         "b3": B3SingleFormat(),
@@ -3037,6 +3054,7 @@ BAD_SETTINGS = [
     (["--port", "65536"], {}, "cannot listen on 127.0.0.1 port 65536 (bind(): port must be 0-65535.): choose another --host or --port"),
     *((["--fry-seconds", value], {}, "argument --fry-seconds: give a time from 0 to 5, such as 1.4") for value in ("-1", "5.1", "nan", "inf")),
     (["--ketchup"], {}, "unrecognized arguments: --ketchup"),
+    (["--host", ""], {}, "argument --host: give an address, such as 127.0.0.1"),
     *((["--kitchen", url], {}, "argument --kitchen: give a host and a port alone: http://127.0.0.1:8083")
       for url in ("kitchen", "https://kitchen", "http://", "http://a:b", "http://a/b", "http://a:99999", "http://a b", "http://a?b", "http://[x]",
                   "http://user:pass@kitchen", "user:pass@kitchen", "http://user@kitchen:8083/")),
@@ -3231,7 +3249,7 @@ REFUSALS = {
         ("order_id=", NO_ORDER_ID), ("order_id=%00", NO_ORDER_ID))},
     **{f"nowhere {path}": (get(path), 404, NOWHERE) for path in (
         "/nowhere", "/\xff", "/static/../kitchen.py", "/static/%2e%2e/kitchen.py", "/static//etc/passwd", "/static/style.css/x", "/source/../LICENSE",
-        "//static/style.css", "/../static/style.css", "http://localhost/x", "*")},
+        "//static/style.css", "/../static/style.css", "http://localhost/x", "https://localhost/order", "ftp://localhost/", "*")},
     **{f"{method} {path}": (get(path, method=method), 405, sentence) for method, path, sentence in (
         ("GET", "/order", "Use one of these methods: POST."), ("DELETE", "/status", "Use one of these methods: POST."), ("PUT", "/", "Use one of these methods: GET, HEAD."),
         ("POST", "/kitchen/get_donuts", "Use one of these methods: GET, HEAD."), ("POST", "/static/style.css", "Use one of these methods: GET, HEAD."))},
@@ -3426,6 +3444,7 @@ def test_a_connection_is_kept_and_carries_one_request_after_another(shop):
 # fmt: off
 CLOSED_AFTER = [
     get("/kitchen/get_donuts").replace(b"1.1", b"1.0"),
+    get("/kitchen/get_donuts", "Connection: keep-alive").replace(b"1.1", b"1.0"),
     get("/kitchen/get_donuts", "Connection: close"),
     get("/kitchen/get_donuts", "Connection: te, close"),
     get("/kitchen/get_donuts", "Connection: te", "Connection: keep-alive,\tCLOSE , x"),
@@ -3531,6 +3550,8 @@ KITCHEN_FAULTS = {
     "two lengths": (kitchen_answer({}, "200 OK", "Content-Length: 3"), 502, "HTTPException", "http.client.HTTPException", True),
     "the same length twice": (kitchen_answer({}, "200 OK", "Content-Length: 2"), 502, "HTTPException", "http.client.HTTPException", True),
     "negative chunk": (CLOSING + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n{}", 502, "ValueError", "ValueError", True),
+    "negative chunk without an end": (CLOSING + b"Transfer-Encoding: chunked\r\n\r\n-%s\r\n{}" % (b"f" * 500), 502, "OverflowError", "OverflowError", True),
+    "malformed Content-Type": (CLOSING + b"Content-Type: multipart/mixed; boundary*=a''b; boundary*0*=c\r\n\r\n{}", 502, "TypeError", "TypeError", True),
     "a number that Python does not read": (kitchen_answer(b"[%s]" % (b"1" * 5_000)), 502, "ValueError", None, False),
     "too much": (kitchen_answer(b" " * 3_000_000), 502, "gave no usable answer (", "*", True),
     "too many headers": (CLOSING + b"A: b\r\n" * 10_000 + b"\r\n", 502, "HTTPException", "http.client.HTTPException", True),

@@ -252,7 +252,9 @@ class KitchenClient:
         except (
             OSError,  # no connection, a broken one, or no answer in time
             HTTPException,  # an answer that is cut short, or that is not HTTP
-            ValueError,  # a host name that cannot exist, or an answer that cannot be read
+            ValueError,  # a host name that cannot exist, or numbers or JSON that cannot be read
+            OverflowError,  # a chunk that is longer than any memory
+            TypeError,  # a malformed Content-Type
             RecursionError,  # JSON that is nested too deeply
         ) as error:
             self.handler.close()
