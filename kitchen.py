@@ -42,7 +42,7 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 # BLOCK 7: the shape of every span
 ###############################################################################
 
-# Every span of this program is made in these two steps, some of them in a single line:
+# Every span of this program is made in these two steps, sometimes in a single line:
 #
 #     span = tracer.start_span("name", attributes={...})
 #     with use_span(span):
@@ -50,14 +50,14 @@ tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schema
 #
 # start_span makes a span whose parent is the current span, and starts its clock. Inside the block
 # the new span is the current one, so it is the parent of spans that start there. After the block,
-# use_span ends it. Each thread, or asyncio task, has a current span of its own.
+# use_span ends it. Which span is current differs between threads, and between asyncio tasks.
 
 
 @contextlib.contextmanager
 def use_span(span):
     """Make a span current in a `with` block, then restore the previous span and end this one.
 
-    An exception that leaves the block is noted on the span, and goes on.
+    An exception that leaves the block is noted on the span, and raised again.
     """
     # trace.use_span could note exceptions by itself. But it would record an exception again on each
     # span around this one, and it would count any Refusal as an error, even a 404. note_failure
@@ -90,11 +90,11 @@ def use_context(new_context):
 def exchange(client, request, deadline):
     """Send a request to the kitchen, in a CLIENT span. Return the response and its body.
 
-    Each call of an order or a status check comes through here. The client is a KitchenClient (BLOCK
+    Every call to the kitchen's endpoints comes through here. The client is a KitchenClient (BLOCK
     13). urllib sends the request through client.opener. client.handler, which is a part of the
     opener, keeps the connection open and reads the response.
-    Raise OSError if there is no response in time, and much else if it cannot be read: see
-    KitchenClient.call.
+    Raise OSError if there is no response in time, and other exceptions if it cannot be read (see
+    KitchenClient.call).
     """
     attributes = {
         "http.request.method": request.method,
@@ -166,7 +166,8 @@ class W3CTraceContext(TextMapPropagator):
     def extract(self, carrier, context=None, getter=default_getter):
         """Return `context` with the sender's span as its current span.
 
-        Without a valid traceparent, return it as it is: the receiver then begins a new trace.
+        Without a valid traceparent, return `context` as it is. If no span is current in it, the
+        receiver begins a new trace.
         """
         context = context or Context()  # an empty one
         values = getter.get(carrier, "traceparent") or []
@@ -200,7 +201,7 @@ class W3CTraceContext(TextMapPropagator):
         setter.set(carrier, "traceparent", format_traceparent(span_context))
         if len(span_context.trace_state) > 0:  # an empty tracestate is not sent (3.3.2)
             setter.set(carrier, "tracestate", span_context.trace_state.to_header())
-        # Auto-instrumentation: the packages for HTTP call propagate.inject and extract, too. These
+        # Auto-instrumentation: the packages for HTTP call propagate.inject and extract, too. Both
         # use TraceContextTextMapPropagator of opentelemetry-api if nobody registers another one.
 
 
@@ -269,7 +270,7 @@ class Kitchen:
         # It does nothing for a queue.
 
     def fry_all(self):
-        """Fry one donut after the other, each in its own context, until the kitchen closes.
+        """Fry one donut after the other, each in its request's context, until the kitchen closes.
 
         The span "fry" is a child of the request's span, so that it is in the trace of the order. No
         request waits for it, so it could also be in a trace of its own, with a link to the request.
@@ -301,7 +302,7 @@ class Kitchen:
         self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Accept all of `quantity` donuts. Return how many donuts the order has now.
+        """Accept `quantity` donuts. Return how many donuts the order has now.
 
         Raise Refusal(503), and accept none, if more than MAX_WAITING donuts would then wait.
         """

@@ -19,7 +19,7 @@ show what auto-instrumentation does behind the scenes. This is the trace of an o
                  request, CLIENT sends one, and INTERNAL does neither
     attribute    a name and a value that are written on a span
     trace        all the spans that one request leads to; they share a trace id. Each but the first
-                 has a parent, which is the span that it is a part of
+                 has a parent, which is the span that led to it
     link         a pointer from a span to another one that is not its parent, often in another trace
     baggage      names and values that travel with a trace, such as the order id
     context      a span and baggage; each thread, or asyncio task, has a current one. A context is
@@ -151,7 +151,7 @@ def describe_answer(span, answer):
     span.set_attribute("http.response.status_code", answer.status)
     if answer.error:  # an exception that nobody expected
         note_failure(span, answer.error)
-    elif answer.status >= 500:  # a Refusal; its status code needs no description
+    elif answer.status >= 500:  # a Refusal; its HTTP status needs no description
         span.set_attribute("error.type", str(answer.status))
         span.set_status(StatusCode.ERROR)
 
@@ -171,7 +171,7 @@ def add_server_timing(span, answer):
 
 # An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
 # the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
-# Handler.dispatch makes an Answer of either.
+# Handler.dispatch turns either into an Answer.
 
 
 @contextlib.contextmanager

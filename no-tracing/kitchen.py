@@ -27,7 +27,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 def exchange(client, request, deadline):
     """Send a request to the kitchen. Return the response and its body.
 
-    Each call of an order or a status check comes through here. The client is a KitchenClient (BLOCK
+    Every call to the kitchen's endpoints comes through here. The client is a KitchenClient (BLOCK
     13). urllib sends the request through client.opener. client.handler, which is a part of the
     opener, keeps the connection open and reads the response.
     """
@@ -101,7 +101,7 @@ class Kitchen:
         self.shelf.set_status(donut, "ready")
 
     def add_donuts(self, order_id, flavor, quantity):
-        """Accept all of `quantity` donuts. Return how many donuts the order has now.
+        """Accept `quantity` donuts. Return how many donuts the order has now.
 
         Raise Refusal(503), and accept none, if more than MAX_WAITING donuts would then wait.
         """

@@ -41,7 +41,7 @@ from kitchen import Kitchen, KitchenClient, Refusal
 
 # An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
 # the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
-# Handler.dispatch makes an Answer of either.
+# Handler.dispatch turns either into an Answer.
 
 
 def order(request, server):
