@@ -2776,6 +2776,8 @@ def test_the_recipe_for_a_message_queue(tmp_path):
         "SpanKind.CONSUMER",
         "SpanKind.CONSUMER",
     ]
+    assert one["name"] == two["name"] == "send cakes"
+    assert received["name"] == batch["name"] == "process cakes"
     assert (received["parent_id"], received["links"]) == (one["context"]["span_id"], [])
     assert received["context"]["trace_id"] == one["context"]["trace_id"]
     assert batch["parent_id"] is None
@@ -2835,6 +2837,7 @@ class FlaskKitchen:
         self.lines = []
         self.reader = threading.Thread(target=self.lines.extend, args=(self.process.stdout,))
         self.reader.start()
+        until(lambda: " * Serving Flask app 'kitchen'\n" in self.lines, "the name of the app")
 
     def __enter__(self):
         return self
