@@ -97,8 +97,8 @@ def trace_request(request):
     # kitchen.py, does that), and add it to the current one. A browser usually sends none.
     # HeaderGetter (BLOCK 9) tells extract how to read the headers of http.server.
     caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
-    # start_span takes the parent from the current context, so make caller_context current. Do so for
-    # this block only, because this thread also answers the next request on the connection.
+    # start_span takes the parent from the current context, so make caller_context current. Do that
+    # for this block only, because this thread also answers the next request on the connection.
     with use_context(caller_context):
         name = f"{request.command} {request.route}" if request.route else request.command
         span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
