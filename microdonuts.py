@@ -1,84 +1,78 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["opentelemetry-api>=1.26,<2", "opentelemetry-sdk>=1.26,<2"]
+# ///
 """MicroDonuts: a donut shop in two files that shows how a trace gets from one service to another.
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
 The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
-run in one process by default. Every span, every inject and every extract is written by hand, to
-show what auto-instrumentation does behind the scenes. This is the trace of an order of one donut:
+are one process by default. Every span, every inject and every extract is written by hand, to show
+what packages for auto-instrumentation do without a change to your code. This is the trace of an
+order of one donut:
 
     span                             kind      started by
-    POST /order                      SERVER    trace_request
-      order                          INTERNAL  span_of_order
-        POST                         CLIENT    exchange injects the context ...
-          POST /kitchen/add_donuts   SERVER    ... and trace_request extracts it
-            fry                      INTERNAL  Kitchen.fry_all, in another thread
-        GET                          CLIENT    exchange
-          GET /kitchen/get_donuts    SERVER    trace_request
+    POST /order                      SERVER    trace_request()
+      order                          INTERNAL  order()
+        POST                         CLIENT    trace_call() injects the context ...
+          POST /kitchen/add_donuts   SERVER    ... and trace_request() extracts it
+            fry                      INTERNAL  Kitchen.fry_forever(), in another thread
+        GET                          CLIENT    trace_call()
+          GET /kitchen/get_donuts    SERVER    trace_request()
 
-    span         one timed piece of work, such as answering "POST /order"; the kind SERVER answers a
-                 request, CLIENT sends one, and INTERNAL does neither
-    attribute    a name and a value that are written on a span
-    trace        all the spans that one request leads to; they share a trace id. Each but the first
-                 has a parent, which is the span that led to it
-    link         a pointer from a span to another one that is not its parent, often in another trace
-    baggage      names and values that travel with a trace, such as the order id
-    context      a span and baggage; each thread, or asyncio task, has a current one. A context is
-                 never changed: to add something is to make a new one
-    span context the ids and flags of one span, and a tracestate (BLOCK 9)
-    carrier      the headers of a request, which take a context to another service
-    traceparent  the standard header: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
-                 (version, trace id, id of the span that sent it, flags)
-    propagator   writes a context into a carrier (inject), or reads it (extract)
+A span is one timed piece of work, with attributes: names and values. A trace is all the spans that
+one request leads to. The kind of a span is CLIENT for whoever calls, SERVER for whoever answers,
+and INTERNAL for neither. A context holds a span, and baggage: names and values that travel with the
+trace. Each thread has a current context. A propagator writes a context into the headers of a
+request, which is to inject it, and reads it there, which is to extract it.
 
-Read BLOCKs 1 and 2 here, then 7 to 10 in kitchen.py. BLOCKs 3 to 5 are for looking things up, and
-BLOCK 6 can be skipped. A comment "Auto-instrumentation: ..." says which package would do the same
-for you, and how it differs. Metrics, logs, retries, type hints and the header Forwarded are left
-out on purpose.
+kitchen.py continues where this file ends.
 """
 
 import argparse
 import collections
-import contextlib
-import dataclasses
-import gc
-import ipaddress
 import json
 import math
+import mimetypes
 import os
 import pathlib
 import re
 import signal
-import socket
+import socketserver
 import sys
 import threading
 import time
 import traceback
 import urllib.request
 import uuid
-from http.client import HTTPMessage, LineTooLong
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl, urlsplit
 
-# This variable is taken out of the environment before opentelemetry.propagate is imported. The
-# import would fail if it named a propagator that no package has installed, such as b3, which is our
-# own. set_up_tracing (BLOCK 4) applies it.
-OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "")
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("microdonuts needs Python 3.11 or later: try `uv run microdonuts.py`.")
+try:
+    import opentelemetry.sdk  # noqa: F401
+except ImportError:
+    sys.exit("microdonuts needs a package: python3 -m pip install 'opentelemetry-sdk>=1.26,<2'")
+
+# opentelemetry.propagate reads this variable when it is imported, and fails if the variable names
+# b3 and no package brings it. We have a b3 of our own, so the variable is taken away before.
+OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "") or "tracecontext,baggage"
 
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
-import kitchen
-from kitchen import ORDER_ID_KEY, HeaderGetter, Kitchen, KitchenClient, Refusal
-from kitchen import note_failure, use_context, use_span
+from kitchen import MAX_DONUTS, ORDER_ID_KEY, PROPAGATORS, STATES, Kitchen, KitchenClient, Refusal
+from kitchen import active_span, format_traceparent, header_attributes, mark_failed, record_failure
 
-# A tracer makes spans. They are recorded once set_up_tracing (BLOCK 4) has run. Apart from our own,
-# microdonuts.*, the names of their attributes are those of OpenTelemetry's Semantic Conventions
-# v1.44.0. Comments name pages of these conventions, such as "HTTP spans".
+# A tracer starts spans. The names of their attributes are those of OpenTelemetry's semantic
+# conventions.
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
 ###############################################################################
@@ -86,950 +80,592 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 ###############################################################################
 
 
-def trace_request(request):
-    """Answer a request in a SERVER span that continues the caller's trace, or begins a new one.
+def trace_request(handler):
+    """Answer a request in a span of kind SERVER: a child of the caller's span, if there is one."""
+    # Auto-instrumentation: opentelemetry-instrumentation-wsgi does these steps around a WSGI
+    # application. There is no package for http.server.
 
-    The request is a Handler (BLOCK 6). In this order: extract the caller's context, make that
-    context current, start the span, make the span current, answer, end the span, restore the
-    previous context.
+    # A carrier holds the headers, with names in lower case. It has all values of a name, because a
+    # second traceparent must not be overlooked.
+    carrier = {}
+    for name in handler.headers:
+        carrier[name.lower()] = handler.headers.get_all(name)
+    # Read the caller's span and baggage from the headers. trace_call() in kitchen.py writes them
+    # there, with propagate.inject(). A browser usually sends none, and a new trace begins.
+    caller_context = propagate.extract(carrier, context.get_current())
+
+    span_name = handler.command  # the method: GET or POST
+    # The route and not the path, because everybody can make up a path.
+    if handler.route:
+        span_name = f"{handler.command} {handler.route}"
+    attributes = server_attributes(handler, caller_context) | header_attributes(carrier)
+    # The caller's span becomes the parent.
+    span = tracer.start_span(span_name, caller_context, SpanKind.SERVER, attributes)
+    # In the block, our span and the caller's baggage are current. After it, the span has ended.
+    with active_span(span, caller_context):
+        answer = handler.answer()
+        add_server_timing(answer, span)
+        handler.send(answer)
+        note_answer(span, answer)
+
+
+def server_attributes(handler, caller_context):
+    """Return the attributes that are known when the span starts.
+
+    With the name, the kind, the links and the parent, these are all that a sampler sees. A sampler
+    decides for each span whether it is recorded.
     """
-    # Read the context that the caller has put into the headers (propagate.inject, in exchange of
-    # kitchen.py, does that), and add it to the current one. A browser usually sends none.
-    # HeaderGetter (BLOCK 9) tells extract how to read the headers of http.server.
-    caller_context = propagate.extract(request.headers, context.get_current(), HeaderGetter())
-    # start_span takes the parent from the current context, so make caller_context current. Do that
-    # for this block only, because this thread also answers the next request on the connection.
-    with use_context(caller_context):
-        name = f"{request.command} {request.route}" if request.route else request.command
-        span = tracer.start_span(name, kind=SpanKind.SERVER, attributes=server_attributes(request))
-        with use_span(span):  # the current span in this block; ended after it
-            answer = request.dispatch()  # calls the endpoint; an exception becomes an answer
-            describe_answer(span, answer)
-            add_server_timing(span, answer)
-            request.send(answer)  # raises if the caller has reset the connection
-    # Auto-instrumentation: OpenTelemetryMiddleware of opentelemetry-instrumentation-wsgi wraps a
-    # WSGI application in the same steps. If a span is current already, it extracts nothing, and
-    # starts an INTERNAL span. There is no package for http.server.
-
-
-def server_attributes(request):
-    """Return the attributes that are known when the span starts ("HTTP spans", HTTP server span).
-
-    A sampler, which decides whether a trace is recorded, sees only these.
-    """
-    host, port = parse_authority(request.authority) or (None, None)
-    client_address, client_port = request.client_address[:2]  # an IPv6 address has two more parts
+    client_address, client_port = handler.client_address
     attributes = {
-        "http.request.method": request.command,
-        "http.route": request.route,
-        "network.protocol.version": request.request_version.removeprefix("HTTP/"),
-        "user_agent.original": request.headers.get("User-Agent", "").strip(" \t") or None,
-        # The URL, and the host and port that it names
+        "http.request.method": handler.command,
+        "http.route": handler.route,
         "url.scheme": "http",
-        "url.path": request.url_path,
-        "url.query": kitchen.redact(request.url_query) or None,
-        "server.address": host,
-        "server.port": port,
-        # The caller. Without proxies in between, the client is the peer of the connection.
+        "url.path": handler.url.path,
+        # Secrets in a query would have to be replaced here. This shop has none.
+        "url.query": handler.url.query,
+        "server.address": handler.host,
+        "server.port": handler.port,
+        # No proxy is asked who the client is, so the two addresses are the same.
         "client.address": client_address,
         "network.peer.address": client_address,
         "network.peer.port": client_port,
-        # The headers that can carry a context
-        **kitchen.header_attributes(request.headers),
+        "network.protocol.version": handler.request_version.removeprefix("HTTP/"),
+        "user_agent.original": handler.headers.get("User-Agent"),
+        # Baggage does not become an attribute by itself.
+        ORDER_ID_KEY: baggage.get_baggage(ORDER_ID_KEY, caller_context),
     }
-    if request.url_path.startswith("/kitchen/"):
-        # The kitchen gets the order id as baggage, so its span can have it from the start.
-        attributes.update(kitchen.order_attributes())
-    return {name: value for name, value in attributes.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value}
 
 
-def describe_answer(span, answer):
-    """Write the outcome of a request on its SERVER span ("HTTP spans", Status).
-
-    A 4xx is not an error to a server, because the mistake is the client's.
-    """
-    span.set_attribute("http.response.status_code", answer.status)
-    if answer.error:  # an exception that nobody expected
-        note_failure(span, answer.error)
-    elif answer.status >= 500:  # a Refusal; its HTTP status needs no description
-        span.set_attribute("error.type", str(answer.status))
-        span.set_status(StatusCode.ERROR)
-
-
-def add_server_timing(span, answer):
-    """Tell the page which span this was (W3C Trace Context, editor's draft, Server-Timing)."""
+def add_server_timing(answer, span):
+    """Tell the page which span has answered (Server-Timing, of Trace Context's editor's draft)."""
     span_context = span.get_span_context()
-    # With OTEL_SDK_DISABLED=true, start_span returns the caller's span, or an invalid one.
+    # With OTEL_SDK_DISABLED no span is ours: this one is the caller's, or its ids are zeros.
     if span_context.is_valid and not span_context.is_remote:
-        traceparent = kitchen.format_traceparent(span_context)
+        traceparent = format_traceparent(span_context)
         answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
+
+
+def note_answer(span, answer):
+    """Write on a SERVER span what was sent. If nothing could be sent, the span has no status."""
+    span.set_attribute("http.response.status_code", answer.status)
+    # For a server only a 5xx is an error, because a 4xx is the client's mistake.
+    if answer.error:
+        record_failure(span, answer.error)
+    elif answer.status >= 500:
+        mark_failed(span, str(answer.status))
 
 
 ###############################################################################
 # BLOCK 2: the endpoints
 ###############################################################################
 
-# An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
-# the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
-# Handler.dispatch turns either into an Answer.
-
-
-@contextlib.contextmanager
-def span_of_order(name, order_id, attributes=None, links=None):
-    """Put the order id into the baggage, and start a span about the order, for a `with` block."""
-    # set_baggage returns a new context, with the order id in its baggage. propagate.inject sends it
-    # on, so that spans of the kitchen, and of services behind the kitchen, can have the id.
-    with use_context(baggage.set_baggage(ORDER_ID_KEY, order_id)):
-        attributes = {ORDER_ID_KEY: order_id, **(attributes or {})}
-        with use_span(tracer.start_span(name, attributes=attributes, links=links)) as span:
-            yield span
-
-
-def order(request, server):
-    """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
-
-    Call the kitchen once for each donut, so that each donut has spans of its own. Answer with the
-    new order (see order_summary).
-    """
-    flavors = parse_basket(request.fields.get("donuts"))
-    order_id = str(uuid.uuid4())
-    attributes = {"microdonuts.quantity": len(flavors)}
-    with server.one_at_a_time() as deadline:  # the calls have to end by the deadline
-        with span_of_order("order", order_id, attributes) as span:
-            server.order_span_contexts.append((order_id, span.get_span_context()))
-            donuts = place_order(server.client, order_id, flavors, deadline)
-            return order_summary(order_id, donuts)
-
-
-def place_order(client, order_id, flavors, deadline):
-    """Hand each donut to the kitchen, and return all donuts of the order.
-
-    Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error gives their number.
-    """
-    accepted = 0
-    try:
-        for flavor in flavors:
-            client.add_donut(order_id, flavor, deadline)
-            accepted += 1
-        donuts = client.get_donuts(order_id, deadline)
-        if not donuts:  # the kitchen does not know the order
-            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
-    except Refusal as refusal:
-        counts = f"{accepted} of {len(flavors)} donuts accepted"
-        sentence = f"Order {order_id} failed with {counts}. {refusal}"
-        raise Refusal(refusal.status, sentence) from refusal
-    return donuts
-
-
-def order_status(request, server):
-    """POST /status {"order_id": "..."}
-
-    Answer with the order (see order_summary), or with 404 if the kitchen does not know it.
-    """
-    order_id = parse_order_id(request.fields.get("order_id"))
-    with server.one_at_a_time() as deadline:
-        # The page sends no traceparent with a status check, so each of them is a trace of its own.
-        # It is about the order, but no part of the work on it. A link says so.
-        links = [trace.Link(found) for key, found in server.order_span_contexts if key == order_id]
-        with span_of_order("status", order_id, links=links):
-            donuts = server.client.get_donuts(order_id, deadline)
-            if not donuts:
-                raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-            return order_summary(order_id, donuts)
-
-
-# The kitchen's endpoints. They call none of the endpoints above, and may be in another process.
-
-
-def add_donuts(request, server):
-    """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
-
-    Answer with the order id, and with the number of donuts that the order now has.
-    """
-    order_id = parse_order_id(request.fields.get("order_id"))
-    item = {"quantity": 1, **request.fields}  # the quantity may be left out
-    flavor, quantity = parse_donut(item)
-    count = server.kitchen.add_donuts(order_id, flavor, quantity)
-    return {"order_id": order_id, "donuts": count}
-
-
-def get_donuts(request, server):
-    """GET /kitchen/get_donuts?order_id=...
-
-    Answer with the donuts of the order, or with all donuts if no order is named.
-    """
-    query = parse_qs(request.url_query, keep_blank_values=True)  # "order_id=" is refused below
-    if "order_id" not in query:
-        return server.kitchen.shelf.get_donuts()
-    order_id = parse_order_id(query["order_id"][0])
-    donuts = server.kitchen.shelf.get_donuts(order_id)
-    if not donuts:
-        raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-    return donuts
-
-
-###############################################################################
-# BLOCK 3: what a request may ask for, and what it is answered
-###############################################################################
+# An endpoint gets the request, which is a Handler, and the Shop (both in BLOCK 4). It returns a
+# value, which is sent as JSON, or raises a Refusal.
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
-MAX_DONUTS = 100  # in one order
+UNKNOWN_ORDER = "The kitchen knows no such order: check the order_id."
 
 
-@dataclasses.dataclass
-class Answer:
-    status: int
-    body: bytes
-    headers: dict
-    error: Exception = None  # the exception behind a 500
+def order(request, shop):
+    """Place an order, and return its state.
 
-
-def json_answer(value, status=200, headers=None, error=None):
-    """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
-    return Answer(status, json.dumps(value).encode(), headers or {}, error)
-
-
-def parse_fields(body):
-    """Return the fields of a body, which has to be a JSON object. Raise Refusal(400)."""
-    try:
-        fields = json.loads(body.decode())
-    except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-        fields = None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "The body must be a JSON object, in UTF-8.")
-    return fields
-
-
-def parse_order_id(value):
-    """Return an order id. Raise Refusal(400) if the value cannot be one."""
-    if not kitchen.is_order_id(value):
-        raise Refusal(400, 'Say which order: send the "order_id" that the answer to the order had.')
-    return value
-
-
-def parse_donut(item):
-    """Return the flavor and the quantity of one item of a basket. Raise Refusal(400)."""
-    if not isinstance(item, dict):
-        raise Refusal(400, 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.')
-    flavor = item.get("flavor")
-    quantity = item.get("quantity")
-    if flavor not in FLAVORS:
-        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
-    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # True is an int, too
-        raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
-    return flavor, quantity
-
-
-def parse_basket(items):
-    """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
-    if not isinstance(items, list) or not items:
-        raise Refusal(400, 'Order a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
-    flavors = []
-    for item in items:
-        flavor, quantity = parse_donut(item)
-        flavors += [flavor] * quantity
-    if len(flavors) > MAX_DONUTS:
-        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
-    return flavors
-
-
-def order_summary(order_id, donuts):
-    """Return the answer to an order or a status check, from the kitchen's list of its donuts.
-
-    An order is only as far as its least advanced donut. The estimated delivery time is the number
-    of seconds until the last donut is ready.
+    The request is POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}.
     """
+    flavors = read_flavors(request.fields)
+    order_id = str(uuid.uuid4())
+
+    # This is a copy of the current context, with the order id in its baggage. So the id travels
+    # with every call, and the kitchen's spans can have it before the kitchen has read the body.
+    order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
+    attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
+    span = tracer.start_span("order", order_context, attributes=attributes)
+    shop.remember_order(order_id, span)
+
+    with active_span(span, order_context):
+        with KitchenClient(shop.kitchen_url, order_id) as client:
+            # One call for each donut. If a call fails, the donuts before it are fried all the same.
+            for flavor in flavors:
+                client.add_donut(flavor)
+            return order_state(order_id, client.get_donuts())
+
+
+def order_status(request, shop):
+    """Return the state of an order.
+
+    The request is POST /status {"order_id": "..."}.
+    """
+    order_id = read_order_id(request.fields)
+    order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
+    # A status check is not a part of the order: it has a trace of its own. A link leads from its
+    # span to the span of the order.
+    order_span = shop.order_spans.get(order_id)
+    links = [trace.Link(order_span)] if order_span else []
+    attributes = {ORDER_ID_KEY: order_id}
+    span = tracer.start_span("status", order_context, attributes=attributes, links=links)
+
+    with active_span(span, order_context):
+        with KitchenClient(shop.kitchen_url, order_id) as client:
+            donuts = client.get_donuts()
+            if not donuts:
+                raise Refusal(404, UNKNOWN_ORDER)
+            return order_state(order_id, donuts)
+
+
+def order_state(order_id, donuts):
+    """Return the answer to an order and to a status check. The slowest donut decides."""
+    try:
+        seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
+        progress = min(STATES.index(donut["status"]) for donut in donuts)
+    # Every program can be a kitchen, and this one has sent something that is no list of donuts.
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Refusal(502, f"The kitchen sent no donuts for order {order_id}.") from error
     return {
         "order_id": order_id,
-        "estimated_delivery_time": math.ceil(max(donut["ready_in"] for donut in donuts)),
-        "state": min((donut["status"] for donut in donuts), key=kitchen.STATES.index),
-        "donuts": [
-            {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
-        ],
+        "estimated_delivery_time": seconds,
+        "state": STATES[progress],
+        "donuts": donuts,
     }
 
 
+# The kitchen's endpoints follow. They may run in another process (--kitchen), so they share nothing
+# with the endpoints above.
+
+
+def add_donuts(request, shop):
+    """Take one donut. The request is POST /kitchen/add_donuts {"order_id": ..., "flavor": ...}."""
+    order_id = read_order_id(request.fields)
+    flavor = read_flavor(request.fields)
+    shop.kitchen.add_donut(order_id, flavor)
+    return {"order_id": order_id}
+
+
+def get_donuts(request, shop):
+    """Return donuts. The request is GET /kitchen/get_donuts, with or without ?order_id=...."""
+    fields = dict(parse_qsl(request.url.query, keep_blank_values=True))
+    if "order_id" not in fields:
+        return shop.kitchen.get_all_donuts()
+    donuts = shop.kitchen.get_donuts(read_order_id(fields))
+    if not donuts:
+        raise Refusal(404, UNKNOWN_ORDER)
+    return donuts
+
+
+def read_flavors(fields):
+    """Return a list with one flavor for each donut of an order."""
+    items = fields.get("donuts")
+    if not isinstance(items, list):
+        raise Refusal(400, 'Send a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
+    flavors = []
+    for item in items:
+        flavor = read_flavor(item)
+        quantity = item.get("quantity")
+        # To Python, True is an int.
+        if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:
+            raise Refusal(400, f'Send a "quantity" that is a whole number from 1 to {MAX_DONUTS}.')
+        flavors += [flavor] * quantity
+    if not 1 <= len(flavors) <= MAX_DONUTS:
+        raise Refusal(400, f"Order from 1 to {MAX_DONUTS} donuts: a box holds no more.")
+    return flavors
+
+
+def read_flavor(fields):
+    flavor = isinstance(fields, dict) and fields.get("flavor")
+    if flavor not in FLAVORS:
+        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
+    return flavor
+
+
+def read_order_id(fields):
+    order_id = fields.get("order_id")
+    if not isinstance(order_id, str) or not re.fullmatch("[ -~]{1,100}", order_id):
+        raise Refusal(400, 'Send the "order_id" that the answer to the order had.')
+    return order_id
+
+
 ###############################################################################
-# BLOCK 4: where the spans go
+# BLOCK 3: where the spans go
 ###############################################################################
 
-MAX_SPANS = 2_000
+SOURCES = ("microdonuts.py", "kitchen.py")
 
 
 class CodeLocation(SpanProcessor):
-    """Writes on each span the line of this program that started it, and the thread it runs in.
+    """Writes on each span which line of this program started it, and in which thread.
 
-    The names are those of the Attribute registry, Code and Thread.
+    A provider calls on_start() of its processors when a span starts, and on_end() when it ends.
     """
-
-    MODULES = {__file__: "microdonuts", kitchen.__file__: "kitchen"}
 
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
-        frame = sys._getframe(1)  # of the SDK, which has called this method; go out to our own
-        while frame and frame.f_code.co_filename not in self.MODULES:
+        # The SDK has called this method. Go outwards from there, to a line of our own.
+        frame = sys._getframe(1)
+        while frame and not frame.f_code.co_filename.endswith(SOURCES):
             frame = frame.f_back
         if frame:
             path = frame.f_code.co_filename
-            attributes["code.function.name"] = f"{self.MODULES[path]}.{frame.f_code.co_qualname}"
-            attributes["code.file.path"] = path
-            attributes["code.line.number"] = frame.f_lineno
+            attributes |= {
+                "code.function.name": f"{pathlib.Path(path).stem}.{frame.f_code.co_qualname}",
+                "code.file.path": path,
+                "code.line.number": frame.f_lineno,
+            }
         span.set_attributes(attributes)
 
 
 class SpanStore(SpanProcessor):
-    """Keeps the newest MAX_SPANS spans for the page, from the moment they start."""
+    """Keeps the newest 2,000 spans for the page, from the moment when they start."""
 
     def __init__(self):
-        self.spans = collections.deque(maxlen=MAX_SPANS)
+        self.spans = collections.deque(maxlen=2_000)
 
     def on_start(self, span, parent_context=None):
         self.spans.append(span)
 
     def traces(self):
-        """Return {trace id: its spans}, the traces and the spans in the order of their start."""
+        """Return {trace id: list of its spans}, the oldest trace first."""
         traces = {}
-        for span in self.spans.copy():  # a copy, because other threads may be appending
-            traces.setdefault(span.context.trace_id, []).append(span)
+        # A copy, because other threads go on adding spans.
+        for span in self.spans.copy():
+            trace_id = f"{span.context.trace_id:032x}"
+            traces.setdefault(trace_id, []).append(span)
         return traces
 
 
 def terminal_line(span):
-    """Return the line that the terminal shows when a span has ended.
+    """Return the line that the terminal shows when a span has ended, for example:
 
-        -> CLIENT POST 200         1.5ms  <file>:<line> <span id> <parent's id> <start of trace id>
-           SERVER POST /order 200  2.5ms  <file>:<line> <span id> /#<trace id>
+    -> CLIENT POST 200     1.5ms  trace_call  <span id> <parent's id> <start of the trace id>
 
-    The arrow is -> if the span called another service, and <- if its parent is in another service.
-    /#<trace id> is the address of the trace on the page.
+    -> means that the span called another service, and <- that its parent came in a header. A span
+    without a parent has /#<trace id>, which is the address of the trace on the page.
     """
-    attributes = span.attributes
     arrow = "  "
     if span.kind is SpanKind.CLIENT:
         arrow = "->"
     elif span.parent and span.parent.is_remote:
         arrow = "<-"
-    outcome = attributes.get("error.type") or attributes.get("http.response.status_code", "ok")
-    work = f"{span.kind.name} {span.name} {outcome}"
-    milliseconds = (span.end_time - span.start_time) / 1e6
-    file_name = os.path.basename(attributes.get("code.file.path", ""))
-    code = f"{file_name}:{attributes.get('code.line.number')}"
-    span_id = trace.format_span_id(span.context.span_id)
-    trace_id = trace.format_trace_id(span.context.trace_id)
-    origin = f"/#{trace_id}"
+    outcome = span.attributes.get("http.response.status_code", "ok")
+    work = f"{span.kind.name} {span.name} {span.attributes.get('error.type', outcome)}"
+    # The clock of the machine can be set back while a span lasts.
+    milliseconds = max(0, span.end_time - span.start_time) / 1e6
+    function = span.attributes.get("code.function.name", "").rpartition(".")[2]
+    trace_id = f"{span.context.trace_id:032x}"
+    ids = f"/#{trace_id}"
     if span.parent:
-        origin = f"{trace.format_span_id(span.parent.span_id)} {trace_id[:6]}"
-    return f"{arrow} {work:35} {milliseconds:6.1f}ms {code:>18} {span_id} {origin}\n"
+        ids = f"{span.parent.span_id:016x} {trace_id[:6]}"
+    ids = f"{span.context.span_id:016x} {ids}"
+    return f"{arrow} {work:36} {milliseconds:6.1f}ms {function:>13} {ids}\n"
 
 
-def make_processor(exporter):
-    """Return a processor, which passes ended spans to an exporter: otlp, console or terminal."""
-    if exporter == "otlp":
-        try:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        except ImportError:
-            exit_with("otlp needs a package: pip install opentelemetry-exporter-otlp-proto-http")
-        # This processor exports in a thread of its own, so that no request waits for a network. It
-        # drops spans when its queue is full: OTEL_BSP_MAX_QUEUE_SIZE makes the queue longer.
-        return BatchSpanProcessor(OTLPSpanExporter())
-    # This processor exports each span when it ends, in the thread that ends it, so none is lost.
-    if exporter == "console":
+def make_processor(name):
+    """Return a processor that hands each span that ends to an exporter, which takes it away."""
+    if name == "terminal":
+        return SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line))
+    if name == "console":
         return SimpleSpanProcessor(ConsoleSpanExporter())
-    return SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line))
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        sys.exit("microdonuts: otlp needs `pip install opentelemetry-exporter-otlp-proto-http`.")
+    # This one sends spans in batches, so that no request waits for a backend.
+    return BatchSpanProcessor(OTLPSpanExporter())
 
 
-def read_names(variable, value, choices, default):
-    """Return the names in a comma-separated variable, or the default if it has none that we know.
-
-    Case does not matter, and an unknown name is ignored with a warning (SDK environment variables,
-    Enum). "none" makes the list empty.
-    """
-    names = []
-    for name in value.lower().split(","):
-        name = name.strip()
-        if name == "none":
-            return []
-        if name in choices:
-            names.append(name)
-        elif name:
-            known = ", ".join(choices)
-            print_line(f"{variable} has {name!r}, which is ignored: use {known} or none")
-    return list(dict.fromkeys(names)) or default  # each name once
+def read_names(variable, value, choices):
+    """Return the names in a list such as "b3, baggage"."""
+    names = [name.strip() for name in value.lower().split(",")]
+    unknown = set(names).difference(choices, ["none"])
+    if unknown:
+        print(f"microdonuts: {variable}: {unknown} is not in {choices}", file=sys.stderr)
+    return [name for name in names if name in choices]
 
 
 def set_up_tracing(store):
-    """Make the tracer provider and the propagators that the OTEL_ variables ask for."""
-    value = os.environ.get("OTEL_TRACES_EXPORTER", "")
-    exporters = read_names("OTEL_TRACES_EXPORTER", value, ["console", "otlp"], ["terminal"])
-    default = ["tracecontext", "baggage"]
-    formats = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, kitchen.PROPAGATORS, default)
-    propagators = [kitchen.PROPAGATORS[name] for name in formats]
+    """Choose the propagators, the processors and the exporters. Return the provider.
+
+    A process can do this only once. The provider makes the spans of all tracers, and its sampler
+    is the one that OTEL_TRACES_SAMPLER names. By default a span is recorded if its parent is, and
+    each new trace is recorded.
+    """
+    # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts,
+    # with the packages opentelemetry-instrumentation and opentelemetry-distro.
+    names = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, list(PROPAGATORS))
+    propagators = [PROPAGATORS[name] for name in names]
     propagate.set_global_textmap(CompositePropagator(propagators))
-    # A resource says which service the spans come from. Resource.create reads OTEL_SERVICE_NAME and
-    # OTEL_RESOURCE_ATTRIBUTES. If neither gives a name, it says unknown_service, and ours is used.
-    resource = Resource.create()
-    if resource.attributes["service.name"].startswith("unknown_service"):
-        resource = resource.merge(Resource({"service.name": "microdonuts"}))
+
+    # A resource says where spans come from. The detector reads OTEL_SERVICE_NAME.
+    resource = Resource.create({"service.name": "microdonuts"})
+    resource = resource.merge(OTELResourceDetector().detect())
+    # Callers choose how long their headers are, and headers become attributes.
+    os.environ.setdefault("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10000")
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
     provider.add_span_processor(store)
-    for exporter in exporters:
-        provider.add_span_processor(make_processor(exporter))
+    exporters = os.environ.get("OTEL_TRACES_EXPORTER") or "terminal"
+    for name in read_names("OTEL_TRACES_EXPORTER", exporters, ["terminal", "console", "otlp"]):
+        provider.add_span_processor(make_processor(name))
     trace.set_tracer_provider(provider)
     return provider
-    # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts.
-    # opentelemetry-api reads OTEL_PROPAGATORS, and opentelemetry-sdk reads the others.
-    # opentelemetry-distro makes the command set up the SDK, and sets defaults.
 
 
 ###############################################################################
-# BLOCK 5: the page's files and read-outs; ROUTES
+# BLOCK 4: HTTP, and main
 ###############################################################################
 
 HERE = pathlib.Path(__file__).resolve().parent
-MAX_JSON = 1_000_000  # characters in one answer; the spans of 100 donuts have about 400,000
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".py": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-}
-FILE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
+# A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
+STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
+FILES = {"/": STATIC / "index.html"}
+FILES |= {f"/static/{path.name}": path for path in STATIC.iterdir()}
+FILES |= {f"/source/{name}": HERE / name for name in SOURCES}
+# These types are Python's own list. The system's list can be wrong about .js.
+CONTENT_TYPES = mimetypes.MimeTypes()
+# The page gets no spans, because they would only hide those of the orders.
+UNTRACED_PATHS = ("/static/", "/source/", "/traces")
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}")
 
 
-def find_files():
-    """Return the files of the page by URL path, so that a request cannot name any other file."""
-    folder = HERE / "static"
-    if not folder.is_dir():
-        folder = HERE.parent / "static"  # no-tracing/ has none of its own
-    files = {
-        "/": folder / "index.html",
-        # The page shows the line that started a span.
-        "/source/microdonuts.py": HERE / "microdonuts.py",
-        "/source/kitchen.py": HERE / "kitchen.py",
-    }
-    for path in folder.iterdir():
-        if path.suffix in CONTENT_TYPES and not path.is_symlink():
-            files[f"/static/{path.name}"] = path
-    return files
+# What is sent. `body` is bytes, and `error` an exception that nobody expected.
+Answer = collections.namedtuple("Answer", "status body headers error", defaults=[None])
 
 
-FILES = find_files()
+def json_answer(status, value, error=None):
+    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"}, error)
 
 
-def send_file(request, server):
-    """GET /, /static/<name> and /source/<name>"""
-    path = FILES[request.url_path]
-    try:
-        body = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        raise Refusal(404, "This file is gone: start from the page, at /.") from None
-    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
+def send_file(request, shop):
+    """Answer GET /, GET /static/<name> and GET /source/<name>."""
+    path = FILES[request.url.path]
+    content_type, _ = CONTENT_TYPES.guess_type(path.name)
+    headers = {"Content-Type": content_type, "Content-Security-Policy": "default-src 'self'"}
+    return Answer(200, path.read_bytes(), headers)
 
 
-def first_that_fit(texts):
-    """Return a list of the JSON texts that fit into one answer, from the first one on."""
-    chosen = []
-    length = 0
-    for text in texts:  # a generator makes them one by one, so the rest is never made
-        length += len(text)
-        if length > MAX_JSON:
-            break
-        chosen.append(text)
-    return chosen
+def list_traces(request, shop):
+    """Answer GET /traces: the newest 100 traces, and which headers our propagators write."""
+    summaries = []
+    for trace_id, spans in list(shop.store.traces().items())[-100:]:
+        first = json.loads(spans[0].to_json())
+        summaries.insert(0, {"trace_id": trace_id, "spans": len(spans), "first": first})
+    answer = json_answer(200, summaries)
+    answer.headers["Propagation-Fields"] = ", ".join(sorted(propagate.get_global_textmap().fields))
+    return answer
 
 
-def list_traces(request, server):
-    """GET /traces
-
-    Answer with the traces that are remembered, the newest first: [{"trace_id", "spans", "open",
-    "first"}, ...]. "spans" and "open" are numbers, of all and of those that have not ended. "first"
-    is the first span in the SDK's JSON.
-    """
-    traces = reversed(server.store.traces().items())
-    texts = first_that_fit(summarize(trace_id, spans) for trace_id, spans in traces)
-    # This tells the page which headers our propagators write.
-    headers = {"Propagation-Fields": ", ".join(sorted(propagate.get_global_textmap().fields))}
-    return Answer(200, f"[{', '.join(texts)}]".encode(), headers)
-
-
-def summarize(trace_id, spans):
-    summary = {
-        "trace_id": trace.format_trace_id(trace_id),
-        "spans": len(spans),
-        "open": sum(span.end_time is None for span in spans),
-        "first": json.loads(spans[0].to_json(indent=None)),
-    }
-    return json.dumps(summary)
-
-
-def show_trace(request, server):
-    """GET /traces/<trace id>
-
-    Answer with {"spans": [...], "missing": ...}: the spans in the SDK's JSON, and sentences that
-    say which spans are not there, or null. A kitchen in another process is asked for its spans,
-    too; "?here" stops it from asking on. Raise Refusal(404) if there are none.
-    """
-    trace_id = request.url_path.removeprefix("/traces/")
-    spans = server.store.traces().get(int(trace_id, 16), [])
-    texts = first_that_fit(span.to_json(indent=None) for span in spans)
-    missing = ""
-    if len(texts) < len(spans):
-        missing = f"Only {len(texts)} of {len(spans)} spans fit into one answer."
-    if request.url_query != "here" and server.client.url != server.url:
+def show_trace(request, shop):
+    """Answer GET /traces/<trace id>: its spans here, and in a kitchen that is another process."""
+    trace_id = request.url.path.removeprefix("/traces/")
+    spans = [json.loads(span.to_json()) for span in shop.store.traces().get(trace_id, [])]
+    missing = None
+    # With ?here a shop shows its own spans alone. Otherwise two shops would ask each other for
+    # ever.
+    if shop.kitchen_url != shop.url and request.url.query != "here":
         try:
-            kitchen_texts, kitchen_missing = fetch_spans(server.client.url, trace_id, spans)
-            texts += kitchen_texts
-        except Exception:  # the kitchen cannot be reached, or its answer has another form
-            kitchen_missing = f"The kitchen at {server.client.url} does not show its spans."
-        missing = f"{missing} {kitchen_missing}".strip()
-    if not texts and not missing:
-        raise Refusal(404, "This trace is not remembered: it was not sampled, or is too long ago.")
-    body = f'{{"spans": [{", ".join(texts)}], "missing": {json.dumps(missing or None)}}}'
-    return Answer(200, body.encode(), {})
+            with NO_PROXY.open(f"{shop.kitchen_url}/traces/{trace_id}?here", timeout=2) as response:
+                spans += json.load(response)["spans"]
+            # Each span once, because the kitchen can be this very shop under another name.
+            spans = list({span["context"]["span_id"]: span for span in spans}.values())
+        # The kitchen is down, or another program.
+        except Exception:
+            missing = f"The kitchen at {shop.kitchen_url} does not show its spans."
+    if not spans and not missing:
+        missing = "This trace is not remembered: it was not recorded, or is too long ago."
+    return {"spans": spans, "missing": missing}
 
 
-def fetch_spans(url, trace_id, known_spans):
-    """Ask another process for a trace. Return what its answer has of "spans" and of "missing".
-
-    The spans are a list of JSON texts, without those that are known here.
-    """
-    known_ids = {span.context.span_id for span in known_spans}
-    request = urllib.request.Request(f"{url}/traces/{trace_id}?here")
-    client = KitchenClient(url)
-    with contextlib.closing(client.handler):
-        client.handler.deadline = time.monotonic() + 2
-        response = client.opener.open(request)
-        answer = json.loads(client.handler.read_body(response))
-    if response.status == 404:
-        return [], ""
-    texts = [
-        json.dumps(span, allow_nan=False)  # 1e999 is read as Infinity
-        for span in answer["spans"]
-        if int(span["context"]["span_id"], 16) not in known_ids
-    ]
-    return texts, answer["missing"] or ""
-
-
-# The table of contents: the methods and the function for each path. No path has a space in it, so
-# nobody can ask for the literal "/traces/<trace id>".
+# path: (methods, endpoint)
+READ = ["GET", "HEAD"]
 ROUTES = {
-    "/order": ("POST", order),
-    "/status": ("POST", order_status),
-    "/kitchen/add_donuts": ("POST", add_donuts),
-    "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
-    "/traces": ("GET, HEAD", list_traces),
-    "/traces/<trace id>": ("GET, HEAD", show_trace),
+    "/order": (["POST"], order),
+    "/status": (["POST"], order_status),
+    "/kitchen/add_donuts": (["POST"], add_donuts),
+    "/kitchen/get_donuts": (READ, get_donuts),
+    "/traces": (READ, list_traces),
+    "/traces/<trace id>": (READ, show_trace),
 }
-for path in FILES:
-    ROUTES[path] = ("GET, HEAD", send_file)
-
-
-def find_route(path):
-    """Return the key of ROUTES that a path matches, or None."""
-    if re.fullmatch("/traces/[0-9a-f]{32}", path):
-        return "/traces/<trace id>"
-    return path if path in ROUTES else None
-
-
-def is_traced(path):
-    """Tell whether a request for a path gets a span: the page and its read-outs do not."""
-    return path != "/" and not path.startswith(("/static/", "/source/", "/traces"))
-    # Auto-instrumentation: opentelemetry-instrumentation-flask reads such paths from the variable
-    # OTEL_PYTHON_FLASK_EXCLUDED_URLS, or from OTEL_PYTHON_EXCLUDED_URLS.
-
-
-###############################################################################
-# BLOCK 6: HTTP, the server, and main. Skip it on a first reading.
-###############################################################################
-
-KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
-MAX_SPAN_CONTEXTS = 1_000  # with a tracestate in each, these are 16 MB
-MAX_BODY = 65_536  # bytes
-MAX_HEAD = 32_768  # bytes; the longest tracestate alone has 16,447
-
-HEAD = re.compile(
-    # RFC 9112 3: a method, a target and a version, with one space between them
-    rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n"
-    # RFC 9110 5.5 and 5.6.2: tokens, each with a value, whose only control character is a tab
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*"
-    rb"\r?\n"
-)
-AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
-    r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
-    re.VERBOSE,
-)
-UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
-
-
-class Headers(HTTPMessage):
-    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
-
-    def get_content_type(self):
-        return "text/plain"
-
-
-class HeadReader:
-    """Lets http.server read the headers of a request, and keeps the head as it was sent."""
-
-    def __init__(self, rfile, request_line):
-        self.rfile = rfile
-        self.head = request_line
-
-    def readline(self, limit):
-        line = self.rfile.readline(MAX_HEAD)
-        self.head += line
-        if len(self.head) > MAX_HEAD:
-            raise LineTooLong("head")  # http.server answers this with 431
-        return line
+ROUTES |= dict.fromkeys(FILES, (READ, send_file))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection, with one request after the other. http.server calls do_GET for each.
-
-    http.server reads the request line and the headers. It accepts much that is malformed, and
-    parse_request refuses that. Two losses are accepted: a method without a do_ method gets 501 and
-    no span; an empty line in front of a request, or a head that stalls, ends the connection without
-    an answer.
-    """
+    """A connection, and its current request. http.server calls do_GET() for each GET request."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"
-    timeout = 10  # seconds without a byte from the client
-    MessageClass = Headers
-
-    def parse_request(self):
-        """Read the head of a request. Return False if it was refused."""
-        reader = HeadReader(self.rfile, self.raw_requestline)
-        self.rfile = reader
-        try:
-            if not super().parse_request():
-                return False
-        finally:
-            self.rfile = reader.rfile
-        # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
-        # Without a length it ends after its head. 20 digits are more than any length needs.
-        length = self.header("Content-Length", "0")
-        if not HEAD.fullmatch(reader.head) or not re.fullmatch("[0-9]{1,20}", length):
-            self.send_error(400)
-            return False
-        self.length = int(length)
-        return True
-
-    def header(self, name, default=""):
-        """Return the value of a header. Of a repeated one, return all values, one a line."""
-        return "\n".join(self.headers.get_all(name, [default])).strip(" \t")
+    timeout = 10  # seconds to wait for the client
+    # Head and body leave in one piece, and at once.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    # What http.server itself refuses is JSON, too.
+    error_content_type = "application/json"
+    error_message_format = '{"error": "%(explain)s"}'
 
     def do_GET(self):
-        """Answer a request of any method."""
-        self.read_target()
-        # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        options = re.split(r"[,\s]+", self.header("Connection").lower())
-        # RFC 9112 C.2.2: an HTTP/1.0 client may read until the connection ends.
-        if "close" in options or self.request_version == "HTTP/1.0":
-            self.close_connection = True
+        """Answer a request, whatever its method."""
         try:
-            if is_traced(self.url_path):
-                trace_request(self)
-            else:
-                self.send(self.dispatch())
-        except OSError:  # from send: dispatch turns every exception into an answer
-            self.close_connection = True
-            self.log_message("hung up before its answer")
+            self.url = urlsplit(self.path)
+            host = urlsplit(f"//{self.headers.get('Host', '')}")
+            self.host, self.port = host.hostname, host.port or 80
+        except ValueError:
+            return self.send_error(400)
+        path = self.url.path
+        if path.startswith("/traces/"):
+            path = "/traces/<trace id>"
+        self.route = path if path in ROUTES else None
+        if path == "/" or path.startswith(UNTRACED_PATHS):
+            self.send(self.answer())
+        else:
+            trace_request(self)
 
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-    do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
-    def read_target(self):
-        """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
-        target = self.requestline.split(" ")[1]
-        self.host = self.header("Host")
-        self.authority = self.host
-        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
-        if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
-            self.authority, target = absolute.groups()
-        path, _, self.url_query = target.partition("?")
-        self.url_path = path or "/"
-        self.route = find_route(self.url_path)
-
-    def dispatch(self):
-        """Return the answer of the endpoint, or an error answer if something was raised."""
+    def answer(self):
+        """Call the endpoint, and return an Answer: a Refusal or an exception becomes one, too."""
         try:
             body = self.read_body()
-            self.check_host()
-            endpoint = self.check_route()
-            if self.command == "POST":
-                self.fields = parse_fields(body)
+            self.check_origin()
+            if self.route is None:
+                raise Refusal(404, "There is nothing at this path: start from the page, at /.")
+            methods, endpoint = ROUTES[self.route]
+            if self.command not in methods:
+                raise Refusal(405, f"Use {methods[0]} for this path.")
+            self.fields = read_fields(body)
             result = endpoint(self, self.server)
-            return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
+            return json_answer(refusal.status, {"error": str(refusal)})
+        except OSError:
+            # The client has gone, or is too slow. http.server closes the connection.
+            raise
         except Exception as error:
             traceback.print_exc()
-            sentence = "The shop failed: look at its terminal."
-            return json_answer({"error": sentence}, 500, error=error)
-
-    def check_host(self):
-        """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.host:
-            return
-        address = parse_authority(self.authority)
-        if not address or not parse_authority(self.host):  # RFC 9112 3.2
-            raise Refusal(400, "Send one Host header, with the name and port of this server.")
-        # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
-        # read this server's answers in a browser. The Host of its requests is its own name.
-        if self.server.is_local and not is_loopback(address[0]):
-            raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
-
-    def check_route(self):
-        """Return the endpoint. Raise Refusal(403, 404 or 405)."""
-        if self.route is None:
-            raise Refusal(404, "There is nothing at this path: start from the page, at /.")
-        methods, endpoint = ROUTES[self.route]
-        if self.command not in methods.split(", "):
-            refusal = Refusal(405, f"Use one of these methods: {methods}.")
-            refusal.headers["Allow"] = methods
-            raise refusal
-        own_origin = f"http://{self.authority}"
-        if self.command == "POST" and self.headers.get("Origin", own_origin) != own_origin:
-            raise Refusal(403, "Order from the shop's own page: this request is another site's.")
-        return endpoint
+            return json_answer(500, {"error": "The shop has failed: look at its terminal."}, error)
+        return result if isinstance(result, Answer) else json_answer(200, result)
 
     def read_body(self):
-        """Return the body, b"" if there is none. Raise Refusal(400, 408, 411 or 413)."""
-        self.has_unread_body = True
-        if "Transfer-Encoding" in self.headers:
-            raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
-        if self.length > MAX_BODY:
-            raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
-        try:
-            body = self.rfile.read(self.length)
-        except OSError:
-            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
-        if len(body) < self.length:
-            raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
-        self.has_unread_body = False
-        return body
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,5}", length):
+            # What is not read must not be taken for the next request.
+            self.close_connection = True
+            raise Refusal(400, "Send a body of at most 99999 bytes, with its Content-Length.")
+        return self.rfile.read(int(length))
+
+    def check_origin(self):
+        """Refuse what another site makes a browser send."""
+        # The name of another site can be made to lead here (DNS rebinding).
+        if LOOPBACK.fullmatch(self.server.server_name) and not LOOPBACK.fullmatch(str(self.host)):
+            raise Refusal(421, f"Use {self.server.url}/, or start with --host 0.0.0.0.")
+        if self.command == "POST" and self.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise Refusal(403, "A page of another site sent this: use the shop's own page.")
 
     def send(self, answer):
-        """Send an answer in one piece. A second one would wait until the first is acknowledged.
-
-        Raise OSError if the client has reset the connection. If the client has closed it in the
-        normal way, nothing is raised.
-        """
-        if self.has_unread_body or self.server.is_closing:
-            self.close_connection = True
-        headers = {
-            "Date": self.date_time_string(),
-            "Content-Type": "application/json",  # unless the answer says another one
-            **answer.headers,
-            "Content-Length": len(answer.body),
-        }
+        """Send an Answer. Raise OSError if the client has hung up."""
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        if answer.status == 405:
+            self.send_header("Allow", ", ".join(ROUTES[self.route][0]))
         if self.close_connection:
-            headers["Connection"] = "close"
-        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        body = b"" if self.command == "HEAD" else answer.body
-        self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        self.wfile.flush()
 
-    def send_error(self, code, *explanations):
-        """Refuse what cannot be read, and close. Called by http.server and parse_request."""
-        self.has_unread_body = True
-        self.send(json_answer({"error": UNREADABLE}, code))
+    def handle_expect_100(self):
+        super().handle_expect_100()
+        # The client waits for this line before it sends the body.
+        self.wfile.flush()
+        return True
 
-    def log_error(self, *arguments):
-        """Say nothing. http.server would log each idle connection that it closes."""
-
-
-def parse_authority(text):
-    """Return ("127.0.0.1", 8082) for "127.0.0.1:8082", with port 80 if there is none; or None."""
-    match = AUTHORITY.fullmatch(text)
-    if match is None:
-        return None
-    port = int(match["port"] or 80)
-    return (match["host"].strip("[]"), port) if port < 65_536 else None
+    def log_message(self, *arguments):
+        """Say nothing: the spans are the log."""
 
 
-def is_loopback(host):
-    """Tell whether a host can only be reached from this machine."""
+def read_fields(body):
+    """Return the fields of a JSON object: {} if there is no body."""
     try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        fields = json.loads(body or "{}")
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise Refusal(400, "Send a JSON object.")
+    return fields
 
 
-class Server(ThreadingHTTPServer):
-    """The shop: a thread for each connection, and what the endpoints need.
+class Shop(ThreadingHTTPServer):
+    """The server, which has a thread for each connection, and all that the endpoints need."""
 
-    A thread pool could deadlock: the shop calls itself, so an order could wait for a thread that is
-    waiting for that order.
-    """
-
-    request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
-    daemon_threads = False  # so that server_close waits for answers that are being sent
+    # With the default, 5, a burst of connections waits for seconds.
+    request_queue_size = 1_024
+    # On Windows, two shops could otherwise share a port.
+    allow_reuse_address = os.name != "nt"
 
     def __init__(self, arguments, store):
-        host = arguments.host
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
-        self.is_local = is_loopback(arguments.host)
+        # Windows cannot call 0.0.0.0.
+        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
+        self.url = f"http://{host}:{self.server_port}"
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
-        self.client = KitchenClient(arguments.kitchen or self.url)
-        # (order id, span context) of the newest "order" spans, for the links of status checks
-        self.order_span_contexts = collections.deque(maxlen=MAX_SPAN_CONTEXTS)
-        self.order_lock = threading.Lock()
-        self.connections = set()
-        self.is_closing = False
+        self.kitchen_url = arguments.kitchen or self.url
+        self.order_spans = collections.OrderedDict()  # order id -> SpanContext of its span "order"
 
-    @contextlib.contextmanager
-    def one_at_a_time(self):
-        """Let one order or status check in, and yield its deadline, a value of time.monotonic().
+    def remember_order(self, order_id, span):
+        """Keep the ids of a span "order", for the newest 1,000 orders."""
+        self.order_spans[order_id] = span.get_span_context()
+        if len(self.order_spans) > 1_000:
+            self.order_spans.popitem(last=False)
 
-        Only one thread at a time may use the connection of the KitchenClient, and with more of
-        them the threads would only contend for the interpreter. Raise Refusal(503) if the caller is
-        not let in by its deadline, or if the shop is closing.
-        """
-        deadline = time.monotonic() + KITCHEN_SECONDS
-        if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
-            raise Refusal(503, "Too many orders at once: try again later.")
-        try:
-            if self.is_closing:
-                raise Refusal(503, "The shop is closing: order again when it is open.")
-            yield deadline
-        finally:
-            self.order_lock.release()
-
-    def process_request(self, request, client_address):
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request, client_address):
-        threading.current_thread().name = "connection from {}:{}".format(*client_address)
-        super().process_request_thread(request, client_address)
-
-    def close_request(self, request):
-        """Read what is left, then close the connection. Called when nothing more will be sent.
-
-        RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
-        """
-        end = time.monotonic() + 1
-        with contextlib.suppress(OSError):
-            request.settimeout(1)
-            while request.recv(65_536) and time.monotonic() < end:
-                pass
-        self.connections.discard(request)
-        request.close()
+    def server_bind(self):
+        """Bind without asking DNS for the name of this machine, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
 
     def handle_error(self, request, client_address):
-        """Print an unforeseen exception, but not that a connection broke between two requests."""
+        """Print an exception, unless it only says that a client has hung up."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
-    def close(self):
-        """Refuse new orders, finish the one in progress, then close."""
-        self.is_closing = True
-        with self.order_lock:  # waits for the one in progress, which has a deadline
-            pass
-        self.shutdown()
-        for connection in self.connections.copy():
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
-        self.server_close()
-        self.client.handler.close()
-        self.kitchen.close()
-
-
-def print_line(sentence):
-    """Print a line on stderr, if it can be written."""
-    with contextlib.suppress(OSError):
-        print(f"microdonuts: {sentence}", file=sys.stderr)
-
-
-def exit_with(sentence):
-    print_line(sentence)
-    raise SystemExit(2)
-
 
 def kitchen_url(text):
-    """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
-    match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
-    if not match or not parse_authority(match[1]):
-        # The sentence does not repeat the text, which may have a password in it.
-        raise argparse.ArgumentTypeError("give a host and a port alone: http://127.0.0.1:8083")
-    return f"http://{match[1]}"
+    # argparse shows the text of this exception. It shows the rejected URL only for a ValueError.
+    if not re.fullmatch(r"http://[\w.-]+(:[0-9]{1,5})?/?", text):
+        raise argparse.ArgumentTypeError("use a host and a port, such as http://127.0.0.1:8083")
+    return text.rstrip("/")
 
 
-def read_arguments():
-    parser = argparse.ArgumentParser(description="A donut shop that shows context propagation.")
-    parser.error = exit_with
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (%(default)s). While it is a loopback address, requests for "
-        "other hosts are refused; with 0.0.0.0 or a name, every Host is taken",
-    )
-    parser.add_argument(
-        "--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)"
-    )
-    parser.add_argument(
-        "--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)"
-    )
-    parser.add_argument(
-        "--fry-seconds",
-        type=float,
-        default=kitchen.FRY_SECONDS,
-        help="how long one donut takes, from 0 to 5 (%(default)s)",
-    )
-    arguments = parser.parse_args()
-    if not arguments.host:  # it would mean all addresses
-        exit_with("argument --host: give an address, such as 127.0.0.1")
-    if not 0 <= arguments.fry_seconds <= 5:  # because closing waits for one donut
-        exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
-    return arguments
+def fry_seconds(text):
+    seconds = float(text)
+    if not 0 <= seconds <= 5:
+        raise argparse.ArgumentTypeError("use a number from 0 to 5")
+    return seconds
 
 
 def main():
-    gc.set_threshold(50_000)  # otherwise all kept spans and donuts are searched too often
-    arguments = read_arguments()
-    is_closing = False
+    parser = argparse.ArgumentParser(description="A donut shop that shows how traces propagate.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", default=8082, type=int, help="the port to listen on")
+    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop that fries")
+    parser.add_argument("--fry-seconds", default=1.4, type=fry_seconds, help="time for one donut")
+    arguments = parser.parse_args()
 
-    def on_signal(number, frame):
-        nonlocal is_closing
-        is_closing = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
     store = SpanStore()
+    provider = set_up_tracing(store)
     try:
-        provider = set_up_tracing(store)
-        server = Server(arguments, store)
+        shop = Shop(arguments, store)
     except (OSError, OverflowError) as error:
-        address = f"{arguments.host} port {arguments.port}"
-        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-    except (TypeError, ValueError) as error:  # TypeError: a host that cannot be a name
-        exit_with(f"a setting cannot be used: {error}")
-    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
-    print_line(f"open at {server.url}/ (Ctrl-C closes)")
-    while not is_closing:
-        time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
-    server.close()
-    provider.shutdown()  # sends the spans that a BatchSpanProcessor still has
+        parser.exit(2, f"microdonuts: cannot listen on this host and port: {error}\n")
+    print(f"microdonuts: open at {shop.url}/ (Ctrl-C closes)", file=sys.stderr)
+    # SIGTERM now does what Ctrl-C does: it raises KeyboardInterrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with shop, suppress(KeyboardInterrupt):
+        shop.serve_forever()
+    # Give the answers in progress a moment, which a second Ctrl-C ends.
+    with suppress(KeyboardInterrupt):
+        time.sleep(0.5)
+    # A BatchSpanProcessor still has spans to send.
+    provider.shutdown()
 
 
 if __name__ == "__main__":
