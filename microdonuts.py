@@ -94,9 +94,8 @@ def trace_request(handler):
     name = handler.command  # the method: GET or POST
     # Add the route and not the path, because there are few routes, and anybody can make up paths.
     if handler.route:
-        name = f"{handler.command} {handler.route}"
-    attributes = server_attributes(handler, caller_context)
-    attributes |= header_attributes(carrier)
+        name += f" {handler.route}"
+    attributes = server_attributes(handler, caller_context) | header_attributes(carrier)
     # start_span() takes only the parent from caller_context. active_span(), which is in kitchen.py,
     # also makes the baggage current. At the end of the block it detaches both and ends the span.
     span = tracer.start_span(name, caller_context, kind=SpanKind.SERVER, attributes=attributes)
@@ -111,8 +110,7 @@ def server_attributes(handler, caller_context):
     """Return the attributes that are known when the span starts.
 
     At this moment a sampler decides whether the span is recorded. It sees these attributes, the
-    name, the kind, the links, the parent and the trace id. What is written on a span later comes
-    too late for it.
+    name, the kind, the links, the parent and the trace id, and nothing that is written later.
     """
     client_address, client_port = handler.client_address
     attributes = {
@@ -141,8 +139,7 @@ def add_server_timing(answer, span):
     span_context = span.get_span_context()
     # With OTEL_SDK_DISABLED, no span is ours: the ids are zeros, or those of the caller's span.
     if span_context.is_valid and not span_context.is_remote:
-        traceparent = format_traceparent(span_context)
-        answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
+        answer.headers["Server-Timing"] = f'trace;desc="{format_traceparent(span_context)}"'
 
 
 def note_answer(span, answer):
@@ -162,7 +159,8 @@ def note_answer(span, answer):
 ##### BLOCK 2: the endpoints #######################################################################
 
 # An endpoint gets the request, which is a Handler, and the Shop (both in BLOCK 4). It returns a
-# value, which is sent as JSON, or raises a Refusal, which is an HTTP status and a sentence.
+# value, which is sent as JSON, or raises a Refusal, which is an HTTP status and a sentence. The
+# kitchen's endpoints share nothing with the shop's, because the kitchen can be another process.
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
 UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
@@ -222,10 +220,6 @@ def order_summary(order_id, donuts):
         "state": STATES[progress],
         "donuts": donuts,
     }
-
-
-# The kitchen's endpoints follow. They share nothing with the endpoints above, because they may run
-# in another process (--kitchen).
 
 
 def add_donuts(request, shop):
@@ -386,7 +380,6 @@ def set_up_tracing(store):
     # with the packages opentelemetry-instrumentation and opentelemetry-distro.
     names = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, PROPAGATORS)
     propagate.set_global_textmap(CompositePropagator([PROPAGATORS[name] for name in names]))
-
     # A resource says where spans come from. The second one has OTEL_SERVICE_NAME, which wins.
     resource = Resource.create({"service.name": "microdonuts"})
     resource = resource.merge(OTELResourceDetector().detect())
@@ -639,7 +632,6 @@ def main():
         "--fry-seconds", default=1.4, type=fry_seconds, help="for a donut (%(default)s)"
     )
     arguments = parser.parse_args()
-
     store = SpanStore()
     provider = set_up_tracing(store)
     try:
