@@ -197,7 +197,7 @@ class KitchenClient:
 
 
 class KeptConnection(urllib.request.HTTPHandler):
-    """Sends all requests over one connection. With one for each, the shop would be a third slower."""
+    """Sends all requests over one connection. With one for each, the shop is a third slower."""
 
     def http_open(self, request):
         self.connection.timeout = request.timeout
@@ -488,7 +488,6 @@ class W3CBaggage(TextMapPropagator):
 def whole_members(header):
     """Return a header without the members that do not fit into MAX_BAGGAGE."""
     if len(header) > MAX_BAGGAGE:
-        # If the next character is a comma, the member before it fits.
         header = header[: MAX_BAGGAGE + 1].rpartition(",")[0]
     return header
 
