@@ -30,6 +30,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator, default_getter,
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
+PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3")
 
 ##### BLOCK 5: the CLIENT span, and the shape of every span ########################################
 
@@ -137,7 +138,7 @@ def header_attributes(carrier):
     """Return the headers that carry a context as attributes, so that the page can show them."""
     return {
         f"http.request.header.{name}": default_getter.get(carrier, name)
-        for name in ("traceparent", "tracestate", "baggage", "b3")
+        for name in PROPAGATION_HEADERS
         if name in carrier
     }
 

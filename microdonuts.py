@@ -197,7 +197,6 @@ def order_status(request, shop):
     link = shop.order_links.get(order_id)
     links = [link] if link else []
     span = tracer.start_span("status", order_context, attributes=attributes, links=links)
-
     with active_span(span, order_context):
         with KitchenClient(shop.kitchen_url, order_id) as client:
             donuts = client.get_donuts()
