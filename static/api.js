@@ -1,5 +1,5 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
-// A refusal is thrown as an Error that carries the server's own sentence.
+// A refusal is thrown as an Error that carries the server's own sentence, and its status.
 
 const NO_ANSWER = "The shop does not answer: check in its terminal that it is running, and start it again if not.";
 
@@ -11,13 +11,13 @@ export const checkStatus = (orderId) => send("/status", { order_id: orderId });
 
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
-// null if this shop has no traces to show, since it is the one without tracing.
+// null if this shop has no traces to show, since it is not traced yet.
 export async function getTraces() {
   const { answer, content } = await exchange("/traces");
   return answer.ok ? content : null;
 }
 
-// The Set of the propagation headers that this shop reads; null if it is the one without tracing.
+// The Set of the propagation headers that this shop reads; null if it does not say so, since it is not traced yet.
 export async function getPropagationFields() {
   const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
   if (!answer?.ok) return null;
@@ -37,7 +37,7 @@ export async function getSource(file) {
 async function send(path, body, follow, headers) {
   const { answer, content } = await exchange(path, body && post(body, headers));
   follow?.(answer.headers.get("Server-Timing"));
-  if (!answer.ok) throw new Error(content.error);
+  if (!answer.ok) throw Object.assign(new Error(content.error), { status: answer.status });
   return content;
 }
 

@@ -11,10 +11,11 @@ const TICK_MS = 250;
 
 // The state of an order is that of its least advanced donut.
 const STATES = {
-  new_order: { word: "waiting", sentence: "The kitchen has your order, and fries one donut at a time." },
+  new_order: { word: "waiting", sentence: "The kitchen fries one donut at a time." },
   received: { word: "at the fryer", sentence: "The last donut is at the fryer." },
   cooking: { word: "cooking", sentence: "The last donut is cooking." },
   ready: { word: "ready", sentence: "Your donuts are ready, and still warm." },
+  failed: { sentence: "" },
 };
 
 let watched = null; // id of the order that is being fried on the page
@@ -37,15 +38,25 @@ async function order() {
     watch(await placeOrder(donuts, follow));
     emptyBox();
   } catch (refusal) {
-    say("error", refusal.message);
+    refuse(refusal);
   }
   button.disabled = false;
-  button.focus(); // disabling took the focus away; after a success the button is hidden, and this does nothing
+  button.focus(); // disabling took the focus away; if the box is folded, the button is hidden, and this does nothing
+}
+
+// Below 500 it is the box that must be changed, so it stays open. Otherwise the trace of the failure is of interest.
+function refuse({ status, message }) {
+  if (status >= 500) {
+    byId("donuts").replaceChildren();
+    byId("countdown").textContent = "Failed";
+    showState("failed");
+    turnTo("order");
+  }
+  say("error", message);
 }
 
 function watch({ order_id, estimated_delivery_time, state, donuts }) {
   watched = order_id;
-  byId("order-id").textContent = order_id;
   byId("progress").max = Math.max(1, estimated_delivery_time);
   byId("donuts").replaceChildren();
   show(state, donuts);
@@ -67,9 +78,7 @@ async function ask(orderId) {
     const { state, donuts } = await checkStatus(orderId);
     if (watched === orderId) show(state, donuts);
   } catch (refusal) {
-    if (watched !== orderId) return;
-    say("error", refusal.message);
-    byId("new-order").hidden = false;
+    if (watched === orderId) say("error", refusal.message);
   }
 }
 
@@ -99,7 +108,6 @@ function show(state, donuts) {
 function showState(state) {
   byId("order").dataset.state = state;
   say("state", STATES[state].sentence);
-  byId("new-order").hidden = state !== "ready";
 }
 
 function showTime() {
@@ -125,9 +133,12 @@ function startAgain() {
   turnTo("shop");
 }
 
+// Show the menu and the box, or the strip into which they fold.
 function turnTo(part) {
+  document.body.dataset.view = part;
   byId("shop").hidden = part !== "shop";
   byId("order").hidden = part !== "order";
   byId(part).querySelector("[role=status]").after(byId("error"));
   byId(part).querySelector("h2").focus();
+  scrollTo(0, 0);
 }

@@ -16,6 +16,9 @@ export function say(id, sentence) {
 
 export const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
+// On a wide screen the details of a span are beside its trace, and otherwise below its row.
+export const wide = matchMedia("(min-width: 1100px)");
+
 // A new element with attributes and content. Strings become text, whatever they hold, and never markup.
 export function make(tag, attributes, ...content) {
   const element = document.createElement(tag);
@@ -31,3 +34,8 @@ export function set(element, attributes) {
     else element.setAttribute(name, value);
   }
 }
+
+// A term and what there is to say of it, for a <dl>.
+export const fact = (term, ...words) => make("div", {}, make("dt", {}, term), make("dd", {}, ...words));
+
+export const failure = (sentence) => make("span", { class: "failed" }, sentence);

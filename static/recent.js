@@ -5,20 +5,22 @@ import { isError } from "./facts.js";
 import { byId, make, say } from "./page.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
-const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
 
 const groups = new Map(); // name -> <details>, kept so that an open one stays open; the first one begins so
 
+// Whether this shop shows traces at all.
 export async function drawRecent(shownId) {
   try {
     const traces = await getTraces();
-    if (byId("recent").contains(document.activeElement)) return; // somebody is walking through it
-    say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
-    byId("polls-note").hidden = !traces?.length;
-    byId("recent").replaceChildren(...byName(traces ?? []).map(([name, alike]) => groupOf(name, alike, shownId)));
+    if (traces === null) return false;
+    if (byId("recent").contains(document.activeElement)) return true; // somebody is walking through it
+    say("traces-note", traces.length ? "" : EMPTY);
+    byId("polls-note").hidden = !traces.length;
+    byId("recent").replaceChildren(...byName(traces).map(([name, alike]) => groupOf(name, alike, shownId)));
   } catch (refusal) {
     say("traces-note", refusal.message);
   }
+  return true;
 }
 
 // [["POST /order", [trace, ...]], ...]
