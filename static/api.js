@@ -20,12 +20,9 @@ export async function getTraces() {
 // The Set of the propagation headers that this shop reads; null if it does not say so, since it is not traced yet.
 export async function getPropagationFields() {
   const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
-  if (!answer?.ok) return null;
-  const names = (answer.headers.get("Propagation-Fields") ?? "").split(",").map((name) => name.trim());
-  const fields = new Set(names.filter(Boolean));
-  // Whoever writes B3 in one header or in several reads it in both forms.
-  if (names.some((name) => name.startsWith("x-b3-"))) fields.add("b3");
-  return fields;
+  const fields = answer?.headers.get("Propagation-Fields") ?? null;
+  // Whoever writes B3 in several headers reads it in one, too.
+  return fields === null ? null : new Set(fields.replace("x-b3-traceid", "x-b3-traceid, b3").split(", "));
 }
 
 // "" if there is no such file, or no answer.
@@ -35,17 +32,15 @@ export async function getSource(file) {
 }
 
 async function send(path, body, follow, headers) {
-  const { answer, content } = await exchange(path, body && post(body, headers));
+  const { answer, content } = await exchange(path, body && {
+    method: "POST",
+    headers: { ...headers, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
   follow?.(answer.headers.get("Server-Timing"));
   if (!answer.ok) throw Object.assign(new Error(content.error), { status: answer.status });
   return content;
 }
-
-const post = (body, headers) => ({
-  method: "POST",
-  headers: { ...headers, "Content-Type": "application/json" },
-  body: JSON.stringify(body),
-});
 
 async function exchange(path, options) {
   try {

@@ -4,8 +4,8 @@ import { headerValues } from "./facts.js";
 import { NAMES } from "./headers.js";
 import { make } from "./page.js";
 
-// The command for { method, url, headers: [[name, value], ...], body }, where body is a text or null.
-export function curlCommand({ method, url, headers, body }) {
+// `headers` are [[name, value], ...], and `body` is a text or null.
+export function curlCommand(method, url, headers, body) {
   const lines = [`curl -X ${quoted(method)} ${quoted(url)}`];
   // curl takes "name:" for a header that it shall not send, and "name;" for an empty one.
   for (const [name, value] of headers) lines.push(`-H ${quoted(value ? `${name}: ${value}` : `${name};`)}`);
@@ -17,12 +17,11 @@ export function curlCommand({ method, url, headers, body }) {
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 // The command that sends to a shop again the request that a SERVER span received. `origin` is where this page is from.
-export function commandFor({ attributes, ...span }, spans, origin) {
-  const method = attributes["http.request.method"];
-  const query = attributes["url.query"] ? `?${attributes["url.query"]}` : "";
-  const headers = NAMES.flatMap((name) => headerValues({ attributes, ...span }, name).map((value) => [name, value]));
-  const url = `${serverOf(attributes) ?? origin}${attributes["url.path"]}${query}`;
-  return curlCommand({ method, url, headers, body: method === "POST" ? exampleBody(attributes, spans) : null });
+export function commandFor(span, spans, origin) {
+  const { "http.request.method": method, "url.path": path, "url.query": query } = span.attributes;
+  const headers = NAMES.flatMap((name) => headerValues(span, name).map((value) => [name, value]));
+  const url = `${serverOf(span.attributes) ?? origin}${path}${query ? `?${query}` : ""}`;
+  return curlCommand(method, url, headers, method === "POST" ? exampleBody(span.attributes, spans) : null);
 }
 
 function serverOf({ "server.address": address, "server.port": port }) {
@@ -41,25 +40,17 @@ function exampleBody(attributes, spans) {
   return JSON.stringify(bodies[attributes["http.route"]] ?? {});
 }
 
-// Put a command into a place, and a button that copies it.
-export function drawCommand(place, command) {
+// A command, and a button that copies it. Where the browser gives the page no clipboard, since it is neither on a loopback
+// address nor on HTTPS, the command is selected.
+export function commandBox(command) {
   const button = make("button", { type: "button" }, "Copy as curl");
   const note = make("span", { role: "status" });
   const text = make("code", {}, command);
   button.addEventListener("click", async () => {
-    note.textContent = await copied(text);
+    getSelection().selectAllChildren(text);
+    await navigator.clipboard?.writeText(command);
+    note.textContent = navigator.clipboard ? "Copied." : "Selected: copy it with the keyboard.";
   });
   const box = make("pre", { class: "command", tabindex: 0, role: "region", "aria-label": "The command" }, text);
-  place.replaceChildren(make("p", { class: "actions" }, button, note), box);
-}
-
-// A page that is neither on a loopback address nor on HTTPS has no clipboard.
-async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text.textContent);
-    return "Copied.";
-  } catch {
-    getSelection().selectAllChildren(text);
-    return "This browser gives the page no clipboard: the command is selected, copy it with the keyboard.";
-  }
+  return [make("p", { class: "actions" }, button, note), box];
 }

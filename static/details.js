@@ -1,15 +1,16 @@
 // Draws the details of the selected span: the headers that it sent or received, the code that started it, and the rest.
 
 import { getSource } from "./api.js";
-import { commandFor, drawCommand } from "./curl.js";
+import { commandBox, commandFor } from "./curl.js";
 import { headerLine, partList } from "./decoded.js";
-import { bare, codeOf, crossingOf, durationOf, extent, idOf, inWords, isBackwards, isIncomplete, isOpen, kindOf, micros, serviceOf, threadOf,
-         titleOf } from "./facts.js";
+import { bare, codeOf, crossingOf, durationOf, extent, idOf, inWords, isIncomplete, isOpen, kindOf, micros,
+  serviceOf, threadOf } from "./facts.js";
 import { headersOf } from "./headers.js";
 import { byId, fact, failure, make, say } from "./page.js";
 import { functionAround } from "./source.js";
 
 let drawn = ""; // what is shown, in JSON: the same is not drawn again, so that nobody loses their place in it
+let drawnId = null;
 let drawnCode = "";
 
 export function drawDetails(span, spans) {
@@ -17,22 +18,28 @@ export function drawDetails(span, spans) {
   const parent = spans.find((each) => each.context.span_id === span?.parent_id);
   const facts = JSON.stringify([span, first, parent?.name]);
   if (facts === drawn) return;
-  const isOther = span?.context.span_id !== JSON.parse(drawn || "[null]")[0]?.context.span_id;
   drawn = facts;
   byId("span").hidden = !span;
-  if (!span) return;
-  say("span-title", titleOf(span));
-  say("span-does", DOES[crossingOf(span)] ?? "");
+  if (span) drawSpan(span, parent, first, spans);
+  if (span && idOf(span) !== drawnId) byId("beside").scrollTop = 0;
+  drawnId = span && idOf(span);
+}
+
+function drawSpan(span, parent, first, spans) {
+  const crossing = crossingOf(span);
   const headers = headersOf(span);
-  const sender = kindOf(span) === "CLIENT" ? idOf(span) : bare(span.parent_id);
+  const sender = crossing === "sent" ? idOf(span) : bare(span.parent_id);
+  say("span-title", `${kindOf(span)} ${span.name}`);
+  say("span-does", DOES[crossing] ?? "");
   fill("wire", headers.map((header) => make("p", {}, headerLine(header, sender))));
-  fill("parts", headers.flatMap((header) => partsOf(header, sender, SAME[crossingOf(span)])));
-  drawCode(span);
-  say("span-note", noteOf(span));
+  drawCode(span, idOf(span) !== drawnId);
+  fill("parts", headers.flatMap((header) => partsOf(header, sender, SAME[crossing])));
+  say("span-note", isIncomplete(span) ? INCOMPLETE : "");
   fill("facts", factsOf(span, parent, first));
   fill("repeat", kindOf(span) === "SERVER" && !isIncomplete(span) ? repeatOf(span, spans) : []);
-  fill("attributes", [...span.events.map((event) => eventOf(event, first)), attributesOf("Attributes", span.attributes)]);
-  if (isOther) byId("beside").scrollTop = 0;
+  const events = span.events.map(({ name, timestamp, attributes }) =>
+    attributesOf(`Event: ${name}, ${after(timestamp, first)}`, attributes));
+  fill("attributes", [...events, attributesOf("Attributes", span.attributes)]);
 }
 
 const fill = (id, content) => byId(id).replaceChildren(...content);
@@ -48,12 +55,8 @@ const partsOf = (header, sender, same) => [
   partList(header, sender, same),
 ];
 
-function noteOf(span) {
-  if (isBackwards(span)) return "This span ended before it began: the clock was set back while it was open.";
-  if (!isIncomplete(span)) return "";
-  return "This span does not say, or not whole, which code started it: nothing has written it, or limits on spans have dropped or "
-    + "cut attributes (OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT). Its headers may be cut, too.";
-}
+const INCOMPLETE = "Attributes of this span are missing or cut, perhaps its headers, too: limits on spans do that "
+  + "(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT), or the shop does not write them yet.";
 
 function factsOf(span, parent, first) {
   const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
@@ -61,7 +64,7 @@ function factsOf(span, parent, first) {
     fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`)));
   return [
     fact("Service", serviceOf(span)),
-    fact("Thread", threadOf(span)?.name ?? "not known"),
+    fact("Thread", threadOf(span) ?? "not known"),
     fact("Span id", make("code", {}, idOf(span))),
     fact("Parent id", parentId ? make("code", {}, parentId) : "none: the trace begins here"),
     fact("Began", after(span.start_time, first)),
@@ -71,13 +74,8 @@ function factsOf(span, parent, first) {
   ];
 }
 
-function repeatOf(span, spans) {
-  const place = make("div", {});
-  drawCommand(place, commandFor(span, spans, location.origin));
-  return [make("h4", {}, "Send this request again, from a terminal"), place];
-}
-
-const eventOf = ({ name, timestamp, attributes }, first) => attributesOf(`Event: ${name}, ${after(timestamp, first)}`, attributes);
+const repeatOf = (span, spans) =>
+  [make("h4", {}, "Send this request again, from a terminal"), ...commandBox(commandFor(span, spans, location.origin))];
 
 function attributesOf(title, attributes) {
   const names = Object.keys(attributes).sort();
@@ -85,17 +83,18 @@ function attributesOf(title, attributes) {
   return make("section", {}, make("h4", {}, title), make("dl", {}, ...facts));
 }
 
-async function drawCode(span) {
-  const code = codeOf(span);
-  const wanted = JSON.stringify(code);
-  if (wanted === drawnCode) return;
-  drawnCode = wanted;
-  say("code-title", code ? `${code.name}: ${code.file}, line ${code.line}` : "");
-  const lines = code ? functionAround(await getSource(code.file), code.line) : [];
-  if (wanted !== drawnCode) return;
-  byId("code").hidden = !code;
-  fill("code", lines.length ? lines.map((line) => codeLine(line, line.number === code.line)) : [NO_CODE]);
-  showMarked();
+async function drawCode(span, isOther) {
+  const { name, file, line } = codeOf(span);
+  const code = `${name}: ${file}, line ${line}`;
+  if (code !== drawnCode) {
+    drawnCode = code;
+    say("code-title", file ? code : "This span does not say which code started it.");
+    const lines = file ? functionAround(await getSource(file), line) : [];
+    if (code !== drawnCode) return;
+    byId("code").hidden = !file;
+    fill("code", lines.length ? lines.map((each) => codeLine(each, each.number === line)) : [NO_CODE]);
+  }
+  if (isOther) showMarked();
 }
 
 const NO_CODE = "This shop does not have the code that started this span.";

@@ -1,48 +1,42 @@
-// The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. What came
-// of them is observed, and compared with what the visitor predicted.
+// The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. What
+// came of them is observed, and compared with what the visitor predicted.
 
 import { getPropagationFields, getTrace, placeOrder } from "./api.js";
-import { curlCommand, drawCommand } from "./curl.js";
+import { commandBox, curlCommand } from "./curl.js";
 import { headerLine, partList } from "./decoded.js";
-import { headersFor, observe, senderOf } from "./experiments.js";
-import { canBeSent, decode, faultsOf, readServerTiming } from "./headers.js";
-import { byId, copyOf, failure, make, say, set } from "./page.js";
+import { headersFor, observe } from "./experiments.js";
+import { canBeSent, decode, isFaulty, readServerTiming } from "./headers.js";
+import { byId, failure, make, say, set } from "./page.js";
 import { follow } from "./trace.js";
 
-const NAMES = ["traceparent", "tracestate", "baggage", "b3"];
 const DONUTS = [{ flavor: "glazed", quantity: 1 }];
 
-const inputs = new Map(); // name of a header -> its <input>
+const inputs = [...document.querySelectorAll("#header-fields input")];
 let reads = new Set(); // the names of the headers that this shop reads
 let ready = null; // the <li> of the ready experiment that is in the inputs, unchanged
 
 export async function openExperiment() {
   reads = await getPropagationFields();
   if (reads === null) return;
-  for (const name of NAMES.filter((each) => each !== "b3" || reads.has("b3"))) addInput(name);
-  byId("experiments").addEventListener("click", ({ target }) => target.matches("button") && fillIn(target.parentElement));
-  byId("send").addEventListener("click", send);
+  for (const input of inputs) {
+    const field = input.parentElement;
+    field.hidden = input.name === "b3" && !reads.has("b3");
+    field.querySelector(".note").hidden = reads.has(input.name);
+    input.addEventListener("input", () => begin(null));
+  }
+  for (const experiment of byId("experiments").children) {
+    experiment.querySelector("button").addEventListener("click", () => fillIn(experiment));
+  }
+  byId("predictions").addEventListener("submit", send);
   byId("change-header").addEventListener("click", () => byId("experiment").querySelector("summary").focus());
   begin(null);
   byId("experiment").hidden = false;
 }
 
-function addInput(name) {
-  const field = copyOf("header-field");
-  const input = field.querySelector("input");
-  set(field.querySelector("label"), { for: `send-${name}` });
-  set(input, { id: `send-${name}`, name });
-  field.querySelector("label").textContent = name;
-  if (!reads.has(name)) field.querySelector(".note").textContent = "This shop does not read it (OTEL_PROPAGATORS).";
-  input.addEventListener("input", () => begin(null));
-  byId("header-fields").append(field);
-  inputs.set(name, input);
-}
-
 function fillIn(experiment) {
   const headers = headersFor(experiment.querySelector("button").textContent, reads);
-  for (const [name, input] of inputs) input.value = headers[name] ?? "";
-  for (const radio of document.querySelectorAll("#experiment [type=radio]")) radio.checked = false;
+  for (const input of inputs) input.value = headers[input.name] ?? "";
+  byId("predictions").reset();
   begin(experiment);
 }
 
@@ -51,68 +45,58 @@ function begin(experiment) {
   ready = experiment;
   say("hint", experiment?.querySelector(".hint").textContent ?? "");
   say("experiment-error", "");
-  for (const [name, input] of inputs) drawDecoded(name, input);
-  const body = JSON.stringify({ donuts: DONUTS });
+  inputs.forEach(drawDecoded);
   const headers = Object.entries(typedHeaders());
-  drawCommand(byId("experiment-command"), curlCommand({ method: "POST", url: `${location.origin}/order`, headers, body }));
+  const body = JSON.stringify({ donuts: DONUTS });
+  const command = curlCommand("POST", `${location.origin}/order`, headers, body);
+  byId("experiment-command").replaceChildren(...commandBox(command));
 }
 
 // An input that is empty sends no header.
 const typedHeaders = () =>
-  Object.fromEntries([...inputs].map(([name, input]) => [name, input.value.trim()]).filter(([, value]) => value));
+  Object.fromEntries(inputs.map(({ name, value }) => [name, value.trim()]).filter(([, value]) => value));
 
-function drawDecoded(name, input) {
-  const header = decode(name, input.value);
-  set(input, { "aria-invalid": faultsOf(header).length ? true : null });
+function drawDecoded(input) {
+  const header = decode(input.name, input.value);
+  set(input, { "aria-invalid": isFaulty(header) ? true : null });
   const whole = header.wrong && make("p", {}, failure(header.wrong));
   const decoded = input.value.trim() ? [make("p", {}, headerLine(header)), whole, partList(header)] : [];
   input.closest(".header-field").querySelector(".decoded").replaceChildren(...decoded.filter(Boolean));
 }
 
-const chosen = (name) => document.querySelector(`#experiment [name=${name}]:checked`)?.value;
-
-async function send() {
+async function send(event) {
+  event.preventDefault();
+  const predicted = Object.fromEntries(new FormData(byId("predictions")));
   const headers = typedHeaders();
   const unsendable = Object.keys(headers).find((name) => !canBeSent(headers[name]));
-  if (unsendable) {
-    return say("experiment-error", `Change ${unsendable}: it has a character that no header can carry.`);
-  }
-  if (!chosen("trace") || !chosen("recording")) {
-    return say("experiment-error", "Predict first: choose one of each pair.");
-  }
-  const predicted = { isSame: chosen("trace") === "same", isRecorded: chosen("recording") === "recorded" };
-  let serverTiming = null;
-  say("experiment-error", "");
+  say("experiment-error", unsendable ? `Change ${unsendable}: it has a character that no header can carry.` : "");
+  if (unsendable) return;
   try {
-    await placeOrder(DONUTS, (value) => (serverTiming = value), headers);
+    await placeOrder(DONUTS, (serverTiming) => judge(serverTiming, predicted, headers), headers);
   } catch (refusal) {
     say("experiment-error", refusal.message);
   }
-  follow(serverTiming, senderOf(headers).spanId);
+}
+
+async function judge(serverTiming, predicted, headers) {
+  follow(serverTiming);
   const answer = readServerTiming(serverTiming);
   if (!answer) return;
   const { spans } = await getTrace(answer.traceId);
-  showOutcome(predicted, observe(headers, answer, spans));
-}
-
-function showOutcome(predicted, observed) {
-  const isTraceRight = predicted.isSame === observed.isSame;
-  const isRecordingRight = predicted.isRecorded === observed.isRecorded;
-  const wrong = isTraceRight ? "the recording" : isRecordingRight ? "the trace" : "both";
-  const isRight = isTraceRight && isRecordingRight;
-  const grade = isRight ? "Right." : `Wrong about ${wrong}.`;
-  byId("outcome").dataset.right = isRight;
-  byId("outcome").hidden = false;
+  const observed = observe(headers, answer, spans);
+  const wrong = ["trace", "recording"].filter((each) => predicted[each] !== observed[each]);
+  const grade = wrong.length ? `Wrong about the ${wrong.join(" and the ")}.` : "Right.";
   byId("verdict").replaceChildren(make("b", {}, grade), ` ${[...observed.sentences, whyOf(observed)].join(" ")}`);
+  byId("outcome").dataset.right = wrong.length === 0;
+  byId("outcome").hidden = false;
   byId("outcome").scrollIntoView(); // the trace is drawn below it
 }
 
-const UNEXPECTED = "This is not what the experiment shows with the default settings: OTEL_PROPAGATORS or OTEL_TRACES_SAMPLER "
-  + "is set, or the shop is not finished.";
+const UNEXPECTED = "This is not what the experiment shows with the default settings: OTEL_PROPAGATORS or "
+  + "OTEL_TRACES_SAMPLER is set, or the shop is not finished.";
 
 // The experiment's own sentence about the reason, if it turned out as the experiment expects.
-function whyOf({ isSame, isRecorded }) {
+function whyOf({ trace, recording }) {
   if (!ready) return "";
-  const outcome = `${isSame ? "same" : "new"}, ${isRecorded ? "recorded" : "not recorded"}`;
-  return ready.dataset.outcome === outcome ? ready.querySelector(".why").textContent : UNEXPECTED;
+  return ready.dataset.outcome === `${trace}, ${recording}` ? ready.querySelector(".why").textContent : UNEXPECTED;
 }

@@ -1,4 +1,4 @@
-// What the ready experiments of index.html send, and what is observed of an answer: pure functions, which Node runs too.
+// What the ready experiments of index.html send, and what is observed of an answer: pure functions, for Node too.
 
 import { headerValues, idOf, kindOf } from "./facts.js";
 
@@ -31,25 +31,19 @@ const b3 = ({ traceId, spanId }, state) => ({ b3: `${traceId}-${spanId}-${state}
 export const headersFor = (name, reads) =>
   EXPERIMENTS[name](newIds(), reads.has("b3") && !reads.has("traceparent") ? b3 : traceparent);
 
-// The ids of the span that sent these headers, as far as they name one.
-export function senderOf({ traceparent = "", b3 = "" }) {
-  const [traceId = "", spanId = null] = traceparent ? traceparent.split("-").slice(1) : b3.split("-");
-  return { traceId: traceId.padStart(32, "0"), spanId };
-}
-
-// What is seen of { traceId, spanId }, which the answer named, and of its spans: whether it is the trace that was sent,
-// whether it was recorded, and [sentence, ...] about that.
-export function observe(headers, { traceId, spanId }, spans) {
-  const isSame = `${headers.traceparent} ${headers.b3} ${senderOf(headers).traceId}`.includes(traceId);
+// What is seen of { traceId, spanId }, which the answer named, and of its spans: { trace, recording, sentences }, in the
+// words of the page's predictions. B3 may shorten a trace id that begins with 16 zeros.
+export function observe({ traceparent = "", b3 = "", ...lists }, { traceId, spanId }, spans) {
+  const isSame = traceparent.includes(traceId) || b3.padStart(b3.length + 16, "0").includes(traceId);
   const isRecorded = spans.some((span) => idOf(span) === spanId);
   const client = spans.find((span) => kindOf(span) === "CLIENT");
-  const names = client ? ["tracestate", "baggage"].filter((name) => headers[name]) : [];
+  const names = client ? ["tracestate", "baggage"].filter((name) => lists[name]) : [];
   const sentences = [
     isSame ? "It is the same trace." : "It is a new trace.",
     isRecorded ? "It was recorded." : "It was not recorded, so nothing can be seen of what went on to the kitchen.",
     ...names.map((name) => wentOn(name, headerValues(client, name))),
   ];
-  return { isSame, isRecorded, sentences };
+  return { trace: isSame ? "same" : "new", recording: isRecorded ? "recorded" : "not recorded", sentences };
 }
 
 const wentOn = (name, [value]) =>

@@ -7,17 +7,9 @@ export const bare = (id) => id && id.replace(/^0x/, "");
 export const idOf = (span) => bare(span.context.span_id);
 export const kindOf = (span) => span.kind.replace("SpanKind.", "");
 export const serviceOf = (span) => String(span.resource.attributes["service.name"]);
+export const threadOf = (span) => span.attributes["thread.name"] ?? null;
 export const isError = (span) => span.status.status_code === "ERROR";
 export const servicesOf = (spans) => [...new Set(spans.map(serviceOf))];
-export const titleOf = (span) => `${ARROWS[crossingOf(span)] ?? ""}${kindOf(span)} ${span.name}`;
-
-const ARROWS = { sent: "→ ", received: "← " };
-
-// { id, name } of the thread that a span was started in; null if the span does not say it.
-export function threadOf({ attributes }) {
-  const id = attributes["thread.id"] ?? null;
-  return id === null ? null : { id, name: String(attributes["thread.name"]) };
-}
 
 // Whether a span's context left in headers ("sent"), or its parent came in headers ("received"); null if neither did.
 export function crossingOf(span) {
@@ -29,19 +21,18 @@ export function crossingOf(span) {
 // [value, ...] of one header that a span sent or received, one for each line of it.
 export const headerValues = (span, name) => span.attributes[HEADER + name] ?? [];
 
-// Limits on spans drop attributes, the oldest first, or cut their values. The path of our code always ends in .py.
-export function isIncomplete({ attributes }) {
-  const path = attributes["code.file.path"];
-  return path === undefined || !path.endsWith(".py");
+// Limits on spans drop attributes, the oldest first, or cut their values: the path of our code ends in .py otherwise.
+export function isIncomplete({ kind, attributes }) {
+  const isRequest = /SERVER|CLIENT/.test(kind);
+  return (isRequest && !attributes["http.request.method"]) || attributes["code.file.path"]?.endsWith(".py") === false;
 }
 
-// { name, file, line } of the code that started a span; null if the span does not say it.
-export function codeOf({ attributes }) {
-  const path = attributes["code.file.path"];
-  if (path === undefined) return null;
-  const file = path.split(/[/\\]/).at(-1);
-  return { name: attributes["code.function.name"], file, line: attributes["code.line.number"] };
-}
+// { name, file, line } of the code that started a span, as far as the span says it.
+export const codeOf = ({ attributes }) => ({
+  name: attributes["code.function.name"],
+  file: attributes["code.file.path"]?.split(/[/\\]/).at(-1),
+  line: attributes["code.line.number"],
+});
 
 // Microseconds since 1970. Date.parse alone stops at milliseconds.
 export function micros(time) {

@@ -15,13 +15,10 @@ const STATES = {
   received: { word: "at the fryer", sentence: "The last donut is at the fryer." },
   cooking: { word: "cooking", sentence: "The last donut is cooking." },
   ready: { word: "ready", sentence: "Your donuts are ready, and still warm." },
-  failed: { sentence: "" },
 };
 
 let watched = null; // id of the order that is being fried on the page
 let due = 0; // when it should be ready, on the clock of performance.now()
-
-const secondsLeft = () => Math.max(0, due - performance.now()) / 1000;
 
 export function openCounter() {
   byId("order-button").addEventListener("click", order);
@@ -34,6 +31,7 @@ async function order() {
   const button = byId("order-button");
   button.disabled = true;
   say("error", "");
+  byId("donuts").replaceChildren();
   try {
     watch(await placeOrder(donuts, follow));
     emptyBox();
@@ -47,29 +45,25 @@ async function order() {
 // Below 500 it is the box that must be changed, so it stays open. Otherwise the trace of the failure is of interest.
 function refuse({ status, message }) {
   if (status >= 500) {
-    byId("donuts").replaceChildren();
-    byId("countdown").textContent = "Failed";
-    showState("failed");
+    byId("order").dataset.state = "failed";
+    say("countdown", "Failed");
     turnTo("order");
   }
   say("error", message);
 }
 
-function watch({ order_id, estimated_delivery_time, state, donuts }) {
+async function watch({ order_id, estimated_delivery_time, state, donuts }) {
   watched = order_id;
   byId("progress").max = Math.max(1, estimated_delivery_time);
-  byId("donuts").replaceChildren();
   show(state, donuts);
   turnTo("order");
-  poll(order_id);
-  tick(order_id);
-}
-
-async function poll(orderId) {
-  await sleep(FIRST_POLL_MS);
-  while (watched === orderId) {
-    await ask(orderId);
-    await sleep(untilNextPoll());
+  let nextPoll = performance.now() + FIRST_POLL_MS;
+  while (watched === order_id) {
+    await sleep(TICK_MS);
+    showTime(); // between polls the countdown and the bar run on by themselves
+    if (performance.now() < nextPoll) continue;
+    await ask(order_id);
+    nextPoll = performance.now() + Math.min(POLL_MS, Math.max(FIRST_POLL_MS, due + 100 - performance.now()));
   }
 }
 
@@ -82,38 +76,20 @@ async function ask(orderId) {
   }
 }
 
-// The last poll waits a little longer if it then finds every donut done.
-function untilNextPoll() {
-  const end = secondsLeft() * 1000 + 100;
-  return end < 1.5 * POLL_MS ? Math.max(POLL_MS, end) : POLL_MS;
-}
-
-// Between polls the countdown and the bar run on by themselves.
-async function tick(orderId) {
-  while (watched === orderId) {
-    showTime();
-    await sleep(TICK_MS);
-  }
-}
-
 function show(state, donuts) {
   due = performance.now() + 1000 * Math.max(0, ...donuts.map((donut) => donut.ready_in));
   if (state === "ready") watched = null;
   donuts.forEach(showDonut);
+  byId("order").dataset.state = state;
   say("error", "");
-  showState(state);
+  say("state", STATES[state].sentence);
   showTime();
 }
 
-function showState(state) {
-  byId("order").dataset.state = state;
-  say("state", STATES[state].sentence);
-}
-
 function showTime() {
-  const left = secondsLeft();
+  const left = Math.max(0, due - performance.now()) / 1000;
   const words = left > 0 ? `${Math.ceil(left)} s` : "any moment";
-  byId("countdown").textContent = watched ? words : "Ready!";
+  byId("countdown").textContent = byId("order").dataset.state === "ready" ? "Ready!" : words;
   byId("progress").value = byId("progress").max - left;
 }
 

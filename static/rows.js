@@ -1,17 +1,13 @@
 // From the spans of a trace to the rows of its waterfall: pure functions, which Node runs too.
 
 import { bare, crossingOf, durationOf, extent, idOf, isBackwards, isError, isOpen, isTaken, kindOf, micros, serviceOf,
-         threadOf } from "./facts.js";
+  threadOf } from "./facts.js";
 import { headersOf } from "./headers.js";
 
-// The rows in call order, one below the other; each holds all that is drawn of it. `sender` is the id of the span
-// that this page claimed to have when it sent the request, if it did.
-export function rows(spans, sender = null) {
+// The rows in call order, one below the other; each holds all that is drawn of it.
+export function rows(spans) {
   const { first } = extent(spans);
-  return treeOf(spans).flatMap((root) => [
-    ...(sender !== null && root.parentId === sender ? [senderRow(root)] : []),
-    ...rowsOf(root, { level: 1, service: null, thread: null }, first, sender),
-  ]);
+  return treeOf(spans).flatMap((root) => rowsOf(root, { level: 1, service: null, thread: null }, first));
 }
 
 // The roots, each with its children, in the order in which they began.
@@ -33,8 +29,9 @@ function treeOf(spans) {
   return roots;
 }
 
-const nodeOf = (span) =>
-  ({ id: idOf(span), parentId: bare(span.parent_id), span, start: micros(span.start_time), children: [], isReached: false });
+const nodeOf = (span) => ({
+  id: idOf(span), parentId: bare(span.parent_id), span, start: micros(span.start_time), children: [], isReached: false,
+});
 
 function markReached(node) {
   node.isReached = true;
@@ -42,53 +39,44 @@ function markReached(node) {
 }
 
 // `above` is what the row above is like: { level, service, thread }.
-function rowsOf(node, above, first, sender) {
-  const { span, children, id } = node;
-  const within = { level: above.level + 1, service: serviceOf(span), thread: threadOf(span) };
-  const found = [spanRow(node, above, first, sender)];
-  if (crossingOf(span) === "sent") found.push(hopRow(node, within.level));
-  for (const child of children) found.push(...rowsOf(child, within, first, sender));
-  if (isTaken(span) && children.length === 0) found.push({ type: "wait", key: `${id}/wait`, level: within.level, span: id });
-  return found;
+function rowsOf(node, above, first) {
+  const { span, children, id, parentId } = node;
+  const level = above.level + 1;
+  const crossing = crossingOf(span);
+  const isReceived = children.some((child) => kindOf(child.span) === "SERVER");
+  return [
+    ...(above.level === 1 && crossing === "received" ? [hopRow(span, 1, "↳ came in", parentId)] : []),
+    spanRow(node, above, first),
+    ...(crossing === "sent" ? [hopRow(span, level, isReceived ? "↳ crossed" : "↳ injected", id)] : []),
+    ...children.flatMap((child) => rowsOf(child, { level, service: serviceOf(span), thread: threadOf(span) }, first)),
+    ...(isTaken(span) && !children.length ? [{ type: "wait", key: `${id}/wait`, level, span: id }] : []),
+  ];
 }
 
-function spanRow(node, { level, service, thread }, first, sender) {
+// The headers that a span wrote, or those that the first span of a trace received. `sender` is the id in them.
+const hopRow = (span, level, way, sender) =>
+  ({ type: "hop", key: `${idOf(span)}/hop`, level, span: idOf(span), way, sender, headers: headersOf(span) });
+
+function spanRow(node, { level, service, thread }, first) {
   const { span } = node;
-  const own = threadOf(span);
   const crossing = crossingOf(span);
   return {
-    type: "span", key: node.id, span: node.id, level,
+    type: "span", key: node.id, span: node.id, level, crossing,
     name: span.name,
     kind: kindOf(span),
-    crossing,
     service: serviceOf(span),
     isOtherService: serviceOf(span) !== service,
-    otherThread: crossing !== "received" && thread && own && !isSameThread(thread, own) ? own.name : null,
+    otherThread: crossing !== "received" && thread && threadOf(span) !== thread ? threadOf(span) : null,
     start: node.start - first,
     took: isOpen(span) ? null : durationOf(span),
     error: isError(span) ? String(span.attributes["error.type"] ?? "error") : null,
-    note: noteOf(node, level, sender),
+    note: noteOf(node, level),
   };
 }
 
-// Two processes may have threads of the same id; the names of those tell them apart.
-const isSameThread = (one, other) => one.id === other.id && one.name === other.name;
-
-function noteOf({ span, parentId, isInCircle }, level, sender) {
+function noteOf({ span, parentId, isInCircle }, level) {
   if (isBackwards(span)) return "ended before it began: the clock was set back";
   if (isInCircle) return `parent ${parentId} is also below it: these spans are each other’s parents`;
-  if (level > 1 || parentId === null || parentId === sender) return null;
+  if (level > 1 || parentId === null) return null;
   return `parent ${parentId} is not here${kindOf(span) === "SERVER" ? ": it is the caller’s own span" : ""}`;
 }
-
-// The headers that a CLIENT span wrote. They crossed if a SERVER span has it as its parent.
-const hopRow = ({ id, span, children }, level) => ({
-  type: "hop", key: `${id}/hop`, level, span: id,
-  isReceived: children.some((child) => kindOf(child.span) === "SERVER"),
-  sender: id,
-  headers: headersOf(span),
-});
-
-// The span that this page claimed as its own. Nobody recorded it, so the row is drawn without a time.
-const senderRow = ({ id, parentId, span }) =>
-  ({ type: "sender", key: `${id}/sender`, level: 1, span: id, sender: parentId, headers: headersOf(span) });

@@ -2,7 +2,7 @@
 
 import { getTrace } from "./api.js";
 import { drawDetails } from "./details.js";
-import { durationOf, extent, idOf, isGrowing, isOpen, micros, servicesOf } from "./facts.js";
+import { extent, idOf, isGrowing, isOpen, servicesOf } from "./facts.js";
 import { readServerTiming } from "./headers.js";
 import { byId, make, say, sleep, wide } from "./page.js";
 import { drawRecent } from "./recent.js";
@@ -14,15 +14,13 @@ const MOST_QUIET_POLLS = 60; // a trace that has not changed for so long is take
 const AXIS_MS = 100; // between two polls, the time axis of a growing trace is drawn so often
 const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}))?/; // #<trace id>/<id of the selected span>
 
-const UNNAMED = "The answer to this order names no span: it has no Server-Timing header. OTEL_SDK_DISABLED turns tracing off.";
+const UNNAMED = "The answer to this order names no trace: it has no Server-Timing header.";
 const UNRECORDED = "No span of this trace was recorded here, so nothing can be seen of it.";
 
-// The trace on the page: { id, sender, spans, selected, isOwnChoice, isZoomed, clock }. `selected` is the id of the span
-// whose details are shown, `isOwnChoice` says that the visitor selected it or closed it, and `clock` is what to add to
-// now() for the shop's time.
+// The trace on the page: { id, spans, selected, isOwnChoice, clock }. `selected` is the id of the span whose
+// details are shown, `isOwnChoice` says that the visitor selected it or closed it, and `clock` is what to add to now()
+// for the shop's time.
 let shown = null;
-
-const senders = new Map(); // trace id -> id of the span that this page claimed to have when it sent the request
 
 const panel = byId("span");
 const panelRow = make("li", { "data-key": "details" }); // where the panel is on a narrow screen
@@ -30,19 +28,17 @@ const panelRow = make("li", { "data-key": "details" }); // where the panel is on
 export function openTraces() {
   byId("rows").addEventListener("click", clicked);
   byId("rows").addEventListener("keydown", pressed);
-  byId("zoom").addEventListener("click", zoom);
   byId("look-again").addEventListener("click", () => drawRecent(shown?.id));
   addEventListener("hashchange", showAddressed);
   wide.addEventListener("change", () => shown?.spans.length && draw());
+  setInterval(() => shown?.spans.some(isOpen) && drawAxis(duration()), AXIS_MS);
   showAddressed();
 }
 
 // Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows.
-// `sender` is the id of the span that this page claimed to have, if it did.
-export function follow(serverTiming, sender = null) {
+export function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
-  senders.set(timing.traceId, sender);
   history.pushState(null, "", `#${timing.traceId}`);
   open(timing.traceId, null, () => wide.matches || byId("trace").scrollIntoView());
 }
@@ -51,8 +47,9 @@ export function follow(serverTiming, sender = null) {
 function showAddressed() {
   const [, id, selected = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
-  if (id !== shown?.id) return open(id, selected, () => byId("trace-title").focus());
-  if (selected) select(selected);
+  if (id !== shown?.id) return open(id, selected, () => (buttonOf(selected) ?? byId("trace-title")).focus());
+  select(selected, selected !== null);
+  buttonOf(selected)?.focus();
 }
 
 function close(sentence) {
@@ -67,26 +64,19 @@ function close(sentence) {
 function clear(id) {
   byId("trace-id").textContent = id;
   byId("waterfall").hidden = true;
-  byId("zoom").hidden = true;
-  byId("beside").append(panel);
-  drawServices([]);
-  drawRows([], [], null, null);
-  drawDetails(null, []);
   byId("outcome").hidden = true;
+  drawServices([]);
 }
 
 async function showRecent() {
   const isTraced = await drawRecent(shown?.id);
   byId("traces").hidden = !isTraced;
   byId("untraced").hidden = isTraced;
-  if (isTraced) return;
-  byId("trace").hidden = false;
-  say("trace-note", "");
 }
 
 // `whenDrawn` is called when the trace is there to be seen.
 async function open(id, selected, whenDrawn) {
-  const mine = { id, spans: [], selected, isOwnChoice: selected !== null, isZoomed: false, clock: -Infinity };
+  const mine = { id, spans: [], selected, isOwnChoice: selected !== null, clock: -Infinity };
   shown = mine;
   clear(id);
   byId("trace").hidden = false;
@@ -95,8 +85,8 @@ async function open(id, selected, whenDrawn) {
     await read(mine);
     if (shown === mine) whenDrawn();
     if (shown === mine) showRecent(); // after the trace, which is what the visitor is waiting for
-    for (let quiet = 0; isAlive(mine) && quiet < MOST_QUIET_POLLS; quiet++) {
-      await growUntilNextPoll(mine);
+    for (let quiet = 0; shown === mine && isGrowing(mine.spans) && quiet < MOST_QUIET_POLLS; quiet++) {
+      await sleep(POLL_MS);
       if (await read(mine)) quiet = 0;
     }
   } catch (refusal) {
@@ -105,10 +95,9 @@ async function open(id, selected, whenDrawn) {
   if (shown === mine) showRecent();
 }
 
-const isAlive = (mine) => shown === mine && isGrowing(mine.spans);
-
 // Whether there is something new.
 async function read(mine) {
+  if (shown !== mine) return false;
   const { spans, missing } = await getTrace(mine.id);
   if (shown !== mine) return false;
   say("trace-note", missing ?? (spans.length ? "" : UNRECORDED));
@@ -119,29 +108,19 @@ async function read(mine) {
   return true;
 }
 
-async function growUntilNextPoll(mine) {
-  const next = performance.now() + POLL_MS;
-  while (performance.now() < next && shown === mine) {
-    await sleep(AXIS_MS);
-    if (shown === mine && mine.spans.some(isOpen)) drawAxis(...axis());
-  }
-}
-
 const now = () => performance.now() * 1000;
 
 function draw() {
-  const { id, spans, isZoomed } = shown;
-  const drawn = rows(spans, senders.get(id));
+  const { spans } = shown;
+  const drawn = rows(spans);
   if (wide.matches && !shown.isOwnChoice) shown.selected ??= firstOf(drawn);
   const span = spans.find((each) => idOf(each) === shown.selected) ?? null;
-  const isBelow = span !== null && !wide.matches;
-  (isBelow ? panelRow : byId("beside")).append(panel);
+  const place = span === null || wide.matches ? byId("beside") : panelRow;
+  if (panel.parentElement !== place) place.append(panel); // what is moved loses its scroll position
   byId("waterfall").hidden = false;
-  byId("zoom").hidden = false;
-  byId("zoom").ariaPressed = isZoomed;
   drawServices(servicesOf(spans));
-  drawRows(drawn, servicesOf(spans), shown.selected, isBelow ? panelRow : null);
-  drawAxis(...axis());
+  drawRows(drawn, servicesOf(spans), shown.selected, place === panelRow ? panelRow : null);
+  drawAxis(duration());
   drawDetails(span, spans);
 }
 
@@ -149,30 +128,28 @@ function draw() {
 const firstOf = (drawn) =>
   drawn.find(({ type }) => type === "hop")?.span ?? (isGrowing(shown.spans) ? null : drawn[0].span);
 
-// Where the time axis begins, and how long it is: for the whole trace, until now if a span is open, or for one span.
-function axis() {
+// How long the time axis is: until now if a span is open.
+function duration() {
   const { first, last } = extent(shown.spans);
   const end = shown.spans.some(isOpen) ? Math.max(last, shown.clock + now()) : last;
-  if (!shown.isZoomed) return [0, Math.max(1, end - first)];
-  const span = shown.spans.find((each) => idOf(each) === shown.selected) ?? shown.spans[0];
-  const start = micros(span.start_time);
-  return [start - first, Math.max(1, isOpen(span) ? end - start : durationOf(span))];
+  return Math.max(1, end - first);
 }
 
-// Show the details of a span, or of none.
-function select(id) {
-  shown.selected = id;
-  shown.isOwnChoice = true;
+// Show the details of a span, or of none. Its row stays where it is, although those of another one close above it.
+function select(id, isOwnChoice = true) {
+  const topOf = () => buttonOf(id)?.getBoundingClientRect().top ?? 0;
+  const before = topOf();
+  Object.assign(shown, { selected: id, isOwnChoice });
   draw();
-  buttonOf(id)?.focus();
+  if (!wide.matches) scrollBy(0, topOf() - before);
 }
 
 function clicked({ target }) {
   const id = target.closest("[data-span]")?.dataset.span;
-  const isOpenBelow = id === shown.selected && !wide.matches;
   if (!id) return;
-  if (id !== shown.selected) history.pushState(null, "", `#${shown.id}/${id}`);
-  select(isOpenBelow ? null : id);
+  if (id === shown.selected) return wide.matches || select(null);
+  history.pushState(null, "", `#${shown.id}/${id}`);
+  select(id);
 }
 
 // The arrows, Home and End lead from row to row.
@@ -188,9 +165,4 @@ function pressed(event) {
   const id = button.parentElement.dataset.span;
   history.replaceState(null, "", `#${shown.id}/${id}`); // no trail for the Back button
   select(id);
-}
-
-function zoom() {
-  shown.isZoomed = !shown.isZoomed;
-  draw();
 }

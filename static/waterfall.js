@@ -50,12 +50,8 @@ function rowElement(row, service, isSelected) {
 
 const CONTENT = {
   span: (row) => [make("button", { type: "button" }, nameOf(row), ...timesOf(row))],
-  hop: ({ isReceived, headers, sender }) =>
-    [make("span", { class: "way" }, isReceived ? "↳ crossed" : "↳ injected"), ...headers.map((each) => headerLine(each, sender))],
-  sender: ({ headers, sender }) => [
-    make("span", { class: "way" }, "your browser: span ", make("code", { class: "sender-id" }, sender), ", not in this shop’s store"),
-    ...headers.map((each) => headerLine(each, sender)),
-  ],
+  hop: ({ way, headers, sender }) =>
+    [make("span", { class: "way" }, way), ...headers.map((header) => headerLine(header, sender))],
   wait: () => [make("span", { class: "note" }, "no span of the fryer yet")],
 };
 
@@ -79,15 +75,15 @@ function timesOf({ start, took }) {
   ];
 }
 
-// The time from `from` on, `total` long, all in microseconds. A bar knows when it starts and how long it is, and CSS
-// divides that by --total: while a trace grows, only this one number changes.
-export function drawAxis(from, total) {
+// An axis that is `total` microseconds long. A bar knows when it starts and how long it is, and CSS divides that by
+// --total: while a trace grows, only this one number changes.
+export function drawAxis(total) {
   const step = tickStep(total);
-  const values = { "--from": from, "--total": total, "--step": step };
-  for (const [name, value] of Object.entries(values)) byId("grid").style.setProperty(name, value);
+  byId("grid").style.setProperty("--total", total);
+  byId("grid").style.setProperty("--step", step);
   const ticks = Array.from({ length: Math.floor(0.95 * total / step) + 1 }, (_, index) => {
     const tick = make("span", { class: "tick" }, index ? inWords(index * step) : "0");
-    tick.style.setProperty("--start", from + index * step);
+    tick.style.setProperty("--start", index * step);
     return tick;
   });
   byId("ticks").replaceChildren(...ticks);
