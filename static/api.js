@@ -1,8 +1,6 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
 // A refusal is thrown as an Error that carries the server's own sentence, and its status.
 
-const NO_ANSWER = "The shop does not answer: check in its terminal that it is running, and start it again if not.";
-
 // `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused.
 // `headers` are sent along: { name: value, ... }.
 export const placeOrder = (donuts, follow, headers = {}) => send("/order", { donuts }, follow, headers);
@@ -47,6 +45,6 @@ async function exchange(path, options) {
     const answer = await fetch(path, options);
     return { answer, content: await answer.json() };
   } catch {
-    throw new Error(NO_ANSWER);
+    throw new Error("The shop does not answer: check in its terminal that it is running, and start it again if not.");
   }
 }

@@ -40,8 +40,8 @@ function exampleBody(attributes, spans) {
   return JSON.stringify(bodies[attributes["http.route"]] ?? {});
 }
 
-// A command, and a button that copies it. Where the browser gives the page no clipboard, since it is neither on a loopback
-// address nor on HTTPS, the command is selected.
+// A command, and a button that copies it. Where the browser gives the page no clipboard, since it is neither on a
+// loopback address nor on HTTPS, the command is selected.
 export function commandBox(command) {
   const button = make("button", { type: "button" }, "Copy as curl");
   const note = make("span", { role: "status" });

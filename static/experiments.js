@@ -31,8 +31,8 @@ const b3 = ({ traceId, spanId }, state) => ({ b3: `${traceId}-${spanId}-${state}
 export const headersFor = (name, reads) =>
   EXPERIMENTS[name](newIds(), reads.has("b3") && !reads.has("traceparent") ? b3 : traceparent);
 
-// What is seen of { traceId, spanId }, which the answer named, and of its spans: { trace, recording, sentences }, in the
-// words of the page's predictions. B3 may shorten a trace id that begins with 16 zeros.
+// What is seen of { traceId, spanId }, which the answer named, and of its spans: { trace, recording, sentences }, in
+// the words of the page's predictions. B3 may shorten a trace id that begins with 16 zeros.
 export function observe({ traceparent = "", b3 = "", ...lists }, { traceId, spanId }, spans) {
   const isSame = traceparent.includes(traceId) || b3.padStart(b3.length + 16, "0").includes(traceId);
   const isRecorded = spans.some((span) => idOf(span) === spanId);
@@ -47,4 +47,4 @@ export function observe({ traceparent = "", b3 = "", ...lists }, { traceId, span
 }
 
 const wentOn = (name, [value]) =>
-  value ? `The ${name} that went on to the kitchen is ${value}` : `No ${name} went on to the kitchen.`;
+  value ? `The kitchen was sent the ${name} “${value}”.` : `The kitchen was sent no ${name}.`;

@@ -40,7 +40,8 @@ export function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
   history.pushState(null, "", `#${timing.traceId}`);
-  open(timing.traceId, null, () => wide.matches || byId("trace").scrollIntoView());
+  const isAbove = () => wide.matches || byId("error").textContent; // the sentence about a failure is to be seen, too
+  open(timing.traceId, null, () => isAbove() || byId("trace").scrollIntoView());
 }
 
 // The address says what to show. It changes with links, the Back button, and by hand.

@@ -62,8 +62,8 @@ const nameOf = ({ kind, crossing, name, key, error, service, isOtherService, oth
     kind === "CLIENT" ? make("code", { class: "sender-id" }, key) : null,
     error && make("span", { class: "failed" }, error),
     isOtherService ? make("span", { class: "service" }, service) : null,
-    note && make("span", { class: "note" }, note),
-    otherThread && make("span", { class: "note" }, `thread ${otherThread}`));
+    otherThread && make("span", { class: "thread" }, `thread ${otherThread}`),
+    note && make("span", { class: "note" }, note));
 
 function timesOf({ start, took }) {
   const bar = make("span", { class: "bar" });
