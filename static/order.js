@@ -12,7 +12,7 @@ const TICK_MS = 250;
 // The state of an order is that of its least advanced donut.
 const STATES = {
   new_order: { word: "waiting", sentence: "The kitchen fries one donut at a time." },
-  received: { word: "at the fryer", sentence: "The last donut is at the fryer." },
+  received: { word: "received", sentence: "The last donut is at the fryer." },
   cooking: { word: "cooking", sentence: "The last donut is cooking." },
   ready: { word: "ready", sentence: "Your donuts are ready, and still warm." },
 };

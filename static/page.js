@@ -16,9 +16,6 @@ export function say(id, sentence) {
 
 export const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-// On a wide screen the details of a span are beside its trace, and otherwise below its row.
-export const wide = matchMedia("(min-width: 1100px)");
-
 // A new element with attributes and content. Strings become text, whatever they hold, and never markup.
 export function make(tag, attributes, ...content) {
   const element = document.createElement(tag);

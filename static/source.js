@@ -1,14 +1,16 @@
 // The function around a line of Python: a pure function, which Node runs too.
 
+// A line without a statement: it is blank, or closes the parameters of a function.
+const isEmpty = (line) => /^\s*(\)|$)/.test(line);
 const indentOf = (line) => line.search(/\S|$/);
 
 // [{ number, text, isComment }, ...] from the decorators to the last line; [] if no function contains the line.
 export function functionAround(source, number) {
   const lines = source.split("\n");
-  const def = defAbove(lines, number - 1);
+  const def = number > lines.length ? -1 : defAbove(lines, number - 1);
   if (def < 0) return [];
   const indent = indentOf(lines[def]);
-  const isBeyond = (line, index) => index > def && line.trim() && indentOf(line) <= indent && !/^\s*\)/.test(line);
+  const isBeyond = (line, index) => index > def && !isEmpty(line) && indentOf(line) <= indent;
   const end = lines.findIndex(isBeyond);
   let first = def;
   while (lines[first - 1]?.startsWith(`${" ".repeat(indent)}@`)) first--;
@@ -25,7 +27,7 @@ export function functionAround(source, number) {
 function defAbove(lines, index) {
   let indent = Infinity;
   for (; index >= 0; index--) {
-    if (!lines[index]?.trim() || indentOf(lines[index]) >= indent) continue;
+    if (isEmpty(lines[index]) || indentOf(lines[index]) >= indent) continue;
     indent = indentOf(lines[index]);
     if (/^\s*(async )?def /.test(lines[index])) return index;
   }

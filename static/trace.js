@@ -4,7 +4,7 @@ import { getTrace } from "./api.js";
 import { drawDetails } from "./details.js";
 import { extent, idOf, isGrowing, isOpen, servicesOf } from "./facts.js";
 import { readServerTiming } from "./headers.js";
-import { byId, make, say, sleep, wide } from "./page.js";
+import { byId, make, say, sleep } from "./page.js";
 import { drawRecent } from "./recent.js";
 import { rows } from "./rows.js";
 import { buttonOf, drawAxis, drawRows, drawServices } from "./waterfall.js";
@@ -22,8 +22,9 @@ const UNRECORDED = "No span of this trace was recorded here, so nothing can be s
 // for the shop's time.
 let shown = null;
 
+const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one
 const panel = byId("span");
-const panelRow = make("li", { "data-key": "details" }); // where the panel is on a narrow screen
+const panelRow = make("li", { "data-key": "details" });
 
 export function openTraces() {
   byId("rows").addEventListener("click", clicked);
