@@ -1,12 +1,12 @@
 // The panel "Send a header of your own". Headers are taken apart while they are typed, and sent with an order. What
 // came of them is observed, and compared with what the visitor predicted.
 
-import { getPropagationFields, getTrace, placeOrder } from "./api.js";
+import { getPropagationFields, placeOrder } from "./api.js";
 import { commandBox, curlCommand } from "./curl.js";
 import { headerLine, partList } from "./decoded.js";
 import { headersFor, observe } from "./experiments.js";
 import { canBeSent, decode, isFaulty, readServerTiming } from "./headers.js";
-import { byId, failure, make, say, set } from "./page.js";
+import { byId, failure, make, say } from "./page.js";
 import { follow } from "./trace.js";
 
 const DONUTS = [{ flavor: "glazed", quantity: 1 }];
@@ -58,7 +58,7 @@ const typedHeaders = () =>
 
 function drawDecoded(input) {
   const header = decode(input.name, input.value);
-  set(input, { "aria-invalid": isFaulty(header) ? true : null });
+  input.ariaInvalid = isFaulty(header) ? true : null;
   const whole = header.wrong && make("p", {}, failure(header.wrong));
   const decoded = input.value.trim() ? [make("p", {}, headerLine(header)), whole, partList(header)] : [];
   input.closest(".header-field").querySelector(".decoded").replaceChildren(...decoded.filter(Boolean));
@@ -79,11 +79,9 @@ async function send(event) {
 }
 
 async function judge(serverTiming, predicted, headers) {
-  follow(serverTiming);
-  const answer = readServerTiming(serverTiming);
-  if (!answer) return;
-  const { spans } = await getTrace(answer.traceId);
-  const observed = observe(headers, answer, spans);
+  const spans = await follow(serverTiming);
+  if (!spans) return;
+  const observed = observe(headers, readServerTiming(serverTiming), spans);
   const wrong = ["trace", "recording"].filter((each) => predicted[each] !== observed[each]);
   const grade = wrong.length ? `Wrong about the ${wrong.join(" and the ")}.` : "Right.";
   byId("verdict").replaceChildren(make("b", {}, grade), ` ${[...observed.sentences, whyOf(observed)].join(" ")}`);

@@ -1,6 +1,6 @@
 // What the ready experiments of index.html send, and what is observed of an answer: pure functions, for Node too.
 
-import { headerValues, idOf, kindOf } from "./facts.js";
+import { bare, headerValues, idOf, kindOf } from "./facts.js";
 
 const hex = (bytes) =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -36,7 +36,9 @@ export const headersFor = (name, reads) =>
 export function observe({ traceparent = "", b3 = "", ...lists }, { traceId, spanId }, spans) {
   const isSame = traceparent.includes(traceId) || b3.padStart(b3.length + 16, "0").includes(traceId);
   const isRecorded = spans.some((span) => idOf(span) === spanId);
-  const client = spans.find((span) => kindOf(span) === "CLIENT");
+  const childrenOf = (id) => spans.filter((span) => bare(span.parent_id) === id);
+  const calls = childrenOf(spanId).flatMap((child) => [child, ...childrenOf(idOf(child))]);
+  const client = calls.find((span) => kindOf(span) === "CLIENT");
   const names = client ? ["tracestate", "baggage"].filter((name) => lists[name]) : [];
   const sentences = [
     isSame ? "It is the same trace." : "It is a new trace.",

@@ -77,7 +77,7 @@ function traceparent(value) {
   const isWrong = wrong !== null || parts.some((part) => part.wrong);
   // A header that is sent twice arrives as one, with a comma between the values.
   if (isWrong && value.includes(",")) return { parts: [{ label: "values", text: value, value }], wrong: REPEATED };
-  if (more.length) parts.push({ label: "more", text: more.join("-"), means: "from a later version, and skipped" });
+  if (more.length) parts.push(read(["more", /^/, null, "from a later version, and skipped"], more.join("-")));
   return { parts, wrong };
 }
 

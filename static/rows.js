@@ -44,13 +44,14 @@ function rowsOf(node, above, first) {
   const level = above.level + 1;
   const crossing = crossingOf(span);
   const isReceived = children.some((child) => kindOf(child.span) === "SERVER");
-  return [
+  const found = [
     ...(above.level === 1 && crossing === "received" ? [hopRow(span, 1, "↳ came in", parentId)] : []),
     spanRow(node, above, first),
     ...(crossing === "sent" ? [hopRow(span, level, isReceived ? "↳ crossed" : "↳ injected", id)] : []),
     ...children.flatMap((child) => rowsOf(child, { level, service: serviceOf(span), thread: threadOf(span) }, first)),
     ...(isTaken(span) && !children.length ? [{ type: "wait", key: `${id}/wait`, level, span: id }] : []),
   ];
+  return found.filter(({ headers }) => headers?.length !== 0);
 }
 
 // The headers that a span wrote, or those that the first span of a trace received. `sender` is the id in them.

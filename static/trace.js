@@ -36,22 +36,24 @@ export function openTraces() {
   showAddressed();
 }
 
-// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows.
-export function follow(serverTiming) {
+// Called with the Server-Timing header of the answer to an order: show the trace that it names. Return its spans.
+export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
   history.pushState(null, "", `#${timing.traceId}`);
-  const isAbove = () => wide.matches || byId("error").textContent; // the sentence about a failure is to be seen, too
-  open(timing.traceId, null, () => isAbove() || byId("trace").scrollIntoView());
+  const spans = await open(timing.traceId, null);
+  // The sentence about a failure is above the trace, and is to be seen, too.
+  if (!wide.matches && !byId("error").textContent) byId("trace").scrollIntoView();
+  return spans;
 }
 
 // The address says what to show. It changes with links, the Back button, and by hand.
-function showAddressed() {
+async function showAddressed() {
   const [, id, selected = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
-  if (id !== shown?.id) return open(id, selected, () => (buttonOf(selected) ?? byId("trace-title")).focus());
-  select(selected, selected !== null);
-  buttonOf(selected)?.focus();
+  if (id === shown?.id && shown.spans.length) select(selected, selected !== null);
+  else await open(id, selected);
+  (buttonOf(selected) ?? byId("trace-title")).focus();
 }
 
 function close(sentence) {
@@ -76,23 +78,23 @@ async function showRecent() {
   byId("untraced").hidden = isTraced;
 }
 
-// `whenDrawn` is called when the trace is there to be seen.
-async function open(id, selected, whenDrawn) {
+// Show a trace, and return its spans. Then go on while it grows.
+async function open(id, selected) {
   const mine = { id, spans: [], selected, isOwnChoice: selected !== null, clock: -Infinity };
   shown = mine;
   clear(id);
   byId("trace").hidden = false;
   say("trace-note", "");
-  try {
-    await read(mine);
-    if (shown === mine) whenDrawn();
-    if (shown === mine) showRecent(); // after the trace, which is what the visitor is waiting for
-    for (let quiet = 0; shown === mine && isGrowing(mine.spans) && quiet < MOST_QUIET_POLLS; quiet++) {
-      await sleep(POLL_MS);
-      if (await read(mine)) quiet = 0;
-    }
-  } catch (refusal) {
-    if (shown === mine) say("trace-note", refusal.message);
+  await read(mine);
+  grow(mine);
+  return mine.spans;
+}
+
+async function grow(mine) {
+  showRecent(); // after the trace, which is what the visitor is waiting for
+  for (let quiet = 0; shown === mine && isGrowing(mine.spans) && quiet < MOST_QUIET_POLLS; quiet++) {
+    await sleep(POLL_MS);
+    if (await read(mine)) quiet = 0;
   }
   if (shown === mine) showRecent();
 }
@@ -100,10 +102,10 @@ async function open(id, selected, whenDrawn) {
 // Whether there is something new.
 async function read(mine) {
   if (shown !== mine) return false;
-  const { spans, missing } = await getTrace(mine.id);
+  const { spans = [], missing } = await getTrace(mine.id).catch(({ message }) => ({ missing: message }));
   if (shown !== mine) return false;
   say("trace-note", missing ?? (spans.length ? "" : UNRECORDED));
-  if (JSON.stringify(spans) === JSON.stringify(mine.spans)) return false;
+  if (!spans.length || JSON.stringify(spans) === JSON.stringify(mine.spans)) return false;
   mine.spans = spans;
   mine.clock = Math.max(mine.clock, extent(spans).last - now());
   draw();

@@ -2,7 +2,7 @@
 
 import { headerLine } from "./decoded.js";
 import { inWords } from "./facts.js";
-import { byId, make, set } from "./page.js";
+import { byId, make } from "./page.js";
 
 const COLOURS = 6; // of services, in style.css
 
@@ -32,7 +32,6 @@ export const buttonOf = (key) => byId("rows").querySelector(`[data-key="${key}"]
 
 function rowElement(row, service, isSelected) {
   const { type, key, span, level } = row;
-  const content = CONTENT[type](row);
   const element = make("li", {
     "aria-level": level,
     "data-type": type,
@@ -42,14 +41,13 @@ function rowElement(row, service, isSelected) {
     "data-service": service < 0 ? null : service,
     "data-error": row.error ? "" : null,
     "data-open": row.took === null ? "" : null,
-  }, ...content);
+  }, ...CONTENT[type](row, isSelected ? true : null));
   element.style.setProperty("--level", level);
-  if (type === "span") set(element.firstElementChild, { "aria-current": isSelected ? true : null });
   return element;
 }
 
 const CONTENT = {
-  span: (row) => [make("button", { type: "button" }, nameOf(row), ...timesOf(row))],
+  span: (row, current) => [make("button", { type: "button", "aria-current": current }, nameOf(row), ...timesOf(row))],
   hop: ({ way, headers, sender }) =>
     [make("span", { class: "way" }, way), ...headers.map((header) => headerLine(header, sender))],
   wait: () => [make("span", { class: "note" }, "no span of the fryer yet")],

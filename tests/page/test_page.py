@@ -30,8 +30,9 @@ STORY = {
     "the line that started the span": "#code [data-marked]",
     "the line that wrote the header": "#code .crossing",
 }
-# Where the page, its scrolling parts, and its rows are.
+# Which row is selected, and where the page, its scrolling parts, and its rows are.
 PLACES = """() => [
+  document.querySelector("[aria-current]").innerText,
   scrollY, ...["grid", "beside", "code"].map(id => document.getElementById(id).scrollTop),
   ...[...document.querySelectorAll("#order, #span-title, #rows [data-key]")].map(
     element => [element.dataset.key, element.getBoundingClientRect().top]
@@ -73,9 +74,7 @@ def test_an_order_by_clicking_from_the_menu_to_ready(page, order, start_shop):
 
 
 @pytest.mark.parametrize("height", [625, 768])
-def test_one_screen_shows_the_order_its_trace_the_header_and_the_code(
-    page, order, start_shop, height
-):
+def test_one_screen_tells_the_whole_story(page, order, start_shop, height):
     page.set_viewport_size({"width": 1366, "height": height})
     order(start_shop(fry_seconds=1), *microdonuts.FLAVORS * 2)
     expect(page.locator("#code .crossing")).to_be_visible()
@@ -90,7 +89,7 @@ def test_nothing_jumps_while_the_trace_grows(page, order, start_shop, is_own_cho
     order(start_shop(fry_seconds=0.7), "glazed", "jelly", "jelly")
     if is_own_choice:
         page.get_by_role("button", name="SERVER GET").click()
-    selected = page.locator("#rows [aria-current]").inner_text()
+    expect(page.locator("#code .crossing")).to_be_visible()
     for scrolled in ("beside", "grid"):
         page.evaluate(f"document.getElementById('{scrolled}').scrollTop = 30")
     before = page.evaluate(PLACES)
@@ -98,7 +97,6 @@ def test_nothing_jumps_while_the_trace_grows(page, order, start_shop, is_own_cho
     expect(page.locator("#rows").get_by_role("button", name="INTERNAL fry")).to_have_count(3)
     after = page.evaluate(PLACES)
     assert [place for place in before if place not in after] == []
-    assert selected == page.locator("#rows [aria-current]").inner_text()
 
 
 def test_a_narrow_page_goes_to_the_trace_and_opens_details_below_a_row(page, order, start_shop):
@@ -115,7 +113,8 @@ def test_a_narrow_page_goes_to_the_trace_and_opens_details_below_a_row(page, ord
         assert row.bounding_box()["y"] == pytest.approx(before, abs=1)
     below = page.locator("li:has(> [aria-current]) + li > #span")
     expect(below.get_by_role("heading", name="SERVER GET")).to_be_visible()
-    expect(rows.filter(has_text="fry").filter(has_text="open")).to_have_count(0)
+    expect(page.locator("#countdown")).to_have_text("Ready!")
+    expect(rows.filter(has_text="fry")).to_have_count(2)
     assert row.bounding_box()["y"] == pytest.approx(before, abs=1)
     row.click()
     expect(page.locator("#span")).to_be_hidden()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import uuid
 
 import pytest
 
@@ -9,7 +10,7 @@ pytest.importorskip("playwright", reason="needs pip install '.[dev]'")
 from playwright.sync_api import expect
 
 SAMPLE = {"donuts": [{"flavor": "glazed", "quantity": 1}]}
-TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PARENT_ID = "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 
 
@@ -130,7 +131,8 @@ def test_what_a_header_carries_is_text_and_never_markup(page, shop, ask, show):
 
 
 def test_headers_that_came_in_are_shown_and_can_be_sent_again(page, shop, ask, show):
-    headers = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "baggage": "it's=a%20b"}
+    traceparent = f"00-{uuid.uuid4().hex}-{PARENT_ID}-01"
+    headers = {"traceparent": traceparent, "baggage": "it's=a%20b"}
     show(ask(shop, "/order", SAMPLE, headers), "SERVER POST /order")
     expect(page.locator("#rows li").first).to_contain_text("↳ came in")
     expect(page.locator("#rows .note").first).to_contain_text(f"parent {PARENT_ID} is not here")
