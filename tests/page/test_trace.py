@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 SAMPLE = {"donuts": [{"flavor": "glazed", "quantity": 1}]}
 PARENT_ID = "00f067aa0ba902b7"
-TRACEPARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 
 
 @pytest.fixture
