@@ -79,7 +79,7 @@ export function drawAxis(total) {
   const step = tickStep(total);
   byId("grid").style.setProperty("--total", total);
   byId("grid").style.setProperty("--step", step);
-  const ticks = Array.from({ length: Math.floor(0.95 * total / step) + 1 }, (_, index) => {
+  const ticks = Array.from({ length: Math.floor(0.8 * total / step) + 1 }, (_, index) => {
     const tick = make("span", { class: "tick" }, index ? inWords(index * step) : "0");
     tick.style.setProperty("--start", index * step);
     return tick;
