@@ -91,7 +91,7 @@ def test_an_address_opens_what_it_names_and_back_leads_back(page, shop, ask):
     page.go_back()
     expect(selected).to_contain_text("CLIENT")
     page.goto(f"{shop.url}/#{'f' * 32}")
-    expect(page.locator("#trace-note")).to_contain_text("not remembered")
+    expect(page.locator("#trace-note")).to_contain_text("not recorded")
     expect(page.locator("#rows")).to_be_hidden()
 
 
