@@ -1,7 +1,5 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
-// A refusal is thrown as an Error that carries the server's own sentence.
-
-const NO_ANSWER = "The shop does not answer: check in its terminal that it is running, and start it again if not.";
+// A refusal is thrown as an Error that carries the server's own sentence, and its status.
 
 // `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused.
 // `headers` are sent along: { name: value, ... }.
@@ -11,21 +9,18 @@ export const checkStatus = (orderId) => send("/status", { order_id: orderId });
 
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
-// null if this shop has no traces to show, since it is the one without tracing.
+// null if this shop has no traces to show, since it is not traced yet.
 export async function getTraces() {
   const { answer, content } = await exchange("/traces");
   return answer.ok ? content : null;
 }
 
-// The Set of the propagation headers that this shop reads; null if it is the one without tracing.
+// The Set of the propagation headers that this shop reads; null if it does not say so, since it is not traced yet.
 export async function getPropagationFields() {
   const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
-  if (!answer?.ok) return null;
-  const names = (answer.headers.get("Propagation-Fields") ?? "").split(",").map((name) => name.trim());
-  const fields = new Set(names.filter(Boolean));
-  // Whoever writes B3 in one header or in several reads it in both forms.
-  if (names.some((name) => name.startsWith("x-b3-"))) fields.add("b3");
-  return fields;
+  const fields = answer?.headers.get("Propagation-Fields") ?? null;
+  // Whoever writes B3 in several headers reads it in one, too.
+  return fields === null ? null : new Set(fields.replace("x-b3-traceid", "x-b3-traceid, b3").split(", "));
 }
 
 // "" if there is no such file, or no answer.
@@ -35,23 +30,21 @@ export async function getSource(file) {
 }
 
 async function send(path, body, follow, headers) {
-  const { answer, content } = await exchange(path, body && post(body, headers));
+  const { answer, content } = await exchange(path, body && {
+    method: "POST",
+    headers: { ...headers, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
   follow?.(answer.headers.get("Server-Timing"));
-  if (!answer.ok) throw new Error(content.error);
+  if (!answer.ok) throw Object.assign(new Error(content.error), { status: answer.status });
   return content;
 }
-
-const post = (body, headers) => ({
-  method: "POST",
-  headers: { ...headers, "Content-Type": "application/json" },
-  body: JSON.stringify(body),
-});
 
 async function exchange(path, options) {
   try {
     const answer = await fetch(path, options);
     return { answer, content: await answer.json() };
   } catch {
-    throw new Error(NO_ANSWER);
+    throw new Error("The shop does not answer: check in its terminal that it is running, and start it again if not.");
   }
 }

@@ -16,11 +16,8 @@ export function openMenu() {
   byId("cart").hidden = false;
 }
 
-export function chosenDonuts() {
-  return [...choices]
-    .filter(([, { quantity }]) => quantity > 0)
-    .map(([flavor, { quantity }]) => ({ flavor, quantity }));
-}
+export const chosenDonuts = () =>
+  [...choices].map(([flavor, { quantity }]) => ({ flavor, quantity })).filter(({ quantity }) => quantity > 0);
 
 export function emptyBox() {
   for (const flavor of choices.keys()) setQuantity(flavor, 0);
@@ -55,11 +52,6 @@ function setQuantity(flavor, quantity) {
   choice.card.dataset.quantity = quantity;
   choice.line.hidden = quantity === 0;
   choice.line.querySelector(".quantity").textContent = quantity;
-  showTotal();
-}
-
-function showTotal() {
-  const total = chosenDonuts().reduce((sum, { quantity }) => sum + quantity, 0);
-  if (total === 0) say("total", "Nothing in it yet");
-  else say("total", total === 1 ? "1 donut in all" : `${total} donuts in all`);
+  const total = chosenDonuts().reduce((sum, each) => sum + each.quantity, 0);
+  say("total", total === 0 ? "Nothing in it yet" : `${total} ${total === 1 ? "donut" : "donuts"} in all`);
 }

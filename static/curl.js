@@ -1,51 +1,27 @@
-// A request as a curl command for a POSIX shell: pure functions, which Node runs too.
+// A request as a curl command for a POSIX shell, and the box that shows it.
 
 import { headerValues } from "./facts.js";
 import { NAMES } from "./headers.js";
+import { make } from "./page.js";
 
-// The command for { method, url, headers: [[name, value], ...], body }, where body is a text or null.
-export function curlCommand({ method, url, headers, body }) {
-  const lines = [["curl", ...optionsFor(method, url, body), quoted(url)].join(" ")];
-  for (const [name, value] of headers) lines.push(`-H ${quoted(headerLine(name, value))}`);
+// `headers` are [[name, value], ...], and `body` is a text or null.
+export function curlCommand(method, url, headers, body) {
+  const lines = [`curl -X ${quoted(method)} ${quoted(url)}`];
+  // curl takes "name:" for a header that it shall not send, and "name;" for an empty one.
+  for (const [name, value] of headers) lines.push(`-H ${quoted(value ? `${name}: ${value}` : `${name};`)}`);
   if (body !== null) lines.push(`-d ${quoted(body)}`);
   return lines.join(" \\\n  ");
 }
 
-// curl makes a POST of -d, and a GET otherwise. It reads brackets in a URL as lists, and resolves the dots in a path.
-function optionsFor(method, url, body) {
-  const options = [];
-  if (method === "HEAD") options.push("-I");
-  else if (method !== (body === null ? "GET" : "POST")) options.push("-X", quoted(method));
-  if (/[[\]{}]/.test(url)) options.push("-g");
-  if (/\/\./.test(url)) options.push("--path-as-is");
-  return options;
-}
-
-// curl takes "name:" for a header that it shall not send, and "name;" for an empty one.
-const headerLine = (name, value) => value ? `${name}: ${value}` : `${name};`;
-
-// One word of a shell, whatever it holds. In single quotes only the single quote is special. Characters that are not
-// printable ASCII are written as bytes by printf, because a terminal could change them or act on them.
-export function quoted(text) {
-  if (/^[ -~]*$/.test(text)) return `'${text.replaceAll("'", `'\\''`)}'`;
-  const format = text.replace(/[\\%]/g, "$&$&").replace(/'/g, "\\047").replace(/[^ -~]/g, octal);
-  return `"$(printf '${format}')"`;
-}
-
-// An HTTP header has one byte for each of the characters up to U+00FF.
-function octal(character) {
-  const code = character.codePointAt(0);
-  return code > 0xff ? character : `\\${code.toString(8).padStart(3, "0")}`;
-}
+// One word of a shell: in single quotes only the single quote is special.
+export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 // The command that sends to a shop again the request that a SERVER span received. `origin` is where this page is from.
 export function commandFor(span, spans, origin) {
-  const { attributes } = span;
-  const method = String(attributes["http.request.method"]);
-  const query = attributes["url.query"] ? `?${attributes["url.query"]}` : "";
+  const { "http.request.method": method, "url.path": path, "url.query": query } = span.attributes;
   const headers = NAMES.flatMap((name) => headerValues(span, name).map((value) => [name, value]));
-  const url = `${serverOf(attributes) ?? origin}${attributes["url.path"]}${query}`;
-  return curlCommand({ method, url, headers, body: method === "POST" ? exampleBody(attributes, spans) : null });
+  const url = `${serverOf(span.attributes) ?? origin}${path}${query ? `?${query}` : ""}`;
+  return curlCommand(method, url, headers, method === "POST" ? exampleBody(span.attributes, spans) : null);
 }
 
 function serverOf({ "server.address": address, "server.port": port }) {
@@ -59,7 +35,22 @@ function exampleBody(attributes, spans) {
   const bodies = {
     "/order": { donuts: [{ flavor: "glazed", quantity: 1 }] },
     "/status": { order_id },
-    "/kitchen/add_donuts": { order_id, flavor: "glazed", quantity: 1 },
+    "/kitchen/add_donuts": { order_id, flavor: "glazed" },
   };
   return JSON.stringify(bodies[attributes["http.route"]] ?? {});
+}
+
+// A command, and a button that copies it. Where the browser gives the page no clipboard, since it is neither on a
+// loopback address nor on HTTPS, the command is selected.
+export function commandBox(command) {
+  const button = make("button", { type: "button" }, "Copy as curl");
+  const note = make("span", { role: "status" });
+  const text = make("code", {}, command);
+  button.addEventListener("click", async () => {
+    getSelection().selectAllChildren(text);
+    await navigator.clipboard?.writeText(command);
+    note.textContent = navigator.clipboard ? "Copied." : "Selected: copy it with the keyboard.";
+  });
+  const box = make("pre", { class: "command", tabindex: 0, role: "region", "aria-label": "The command" }, text);
+  return [make("p", { class: "actions" }, button, note), box];
 }

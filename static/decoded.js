@@ -1,12 +1,12 @@
 // Draws a header that was taken apart: as one line, and part by part with what each part means.
 
-import { make } from "./page.js";
+import { fact, failure, make } from "./page.js";
 
-// A header as it is in the request, each part of it marked, and the id of the span that sent it marked as such.
+// A header as it is in the request, with a label under each part; the id of the span that sent it is marked.
 export function headerLine({ name, parts, separator }, sender) {
-  const texts = parts.flatMap(({ part, label, text }, index) => [
+  const texts = parts.flatMap(({ label, text, isMember }, index) => [
     index ? separator : "",
-    make("span", { "data-part": part, "data-label": label, class: text === sender ? "sender-id" : null }, text),
+    make("span", { "data-label": isMember ? null : label, class: text === sender ? "sender-id" : null }, text),
   ]);
   return make("code", { class: "header" }, make("b", {}, `${name}: `), ...texts);
 }
@@ -17,19 +17,14 @@ export function partList({ parts }, sender = null, same = null) {
   return make("dl", { class: "parts" }, ...parts.map((part) => partOf(part, isSender(part) ? same : null)));
 }
 
-function partOf({ part, label, value, means, wrong, bits = [] }, same) {
+function partOf({ label, value, means, wrong, bits = [] }, same) {
   return fact(label,
-    make("code", { "data-part": part, class: same && "sender-id" }, value || "nothing"),
+    make("code", { class: same && "sender-id" }, value || "nothing"),
     same && make("b", {}, same),
-    make("span", { class: "means" }, means),
+    means && make("span", { class: "means" }, means),
     wrong && failure(wrong),
     ...bits.map(bitOf));
 }
 
 const bitOf = ({ name, bits, means }) =>
-  make("span", { class: "bit", "data-bit": name }, make("code", {}, bits), ` ${name}: ${means}`);
-
-// A term and what there is to say of it, for a <dl>.
-export const fact = (term, ...words) => make("div", {}, make("dt", {}, term), make("dd", {}, ...words));
-
-export const failure = (sentence) => make("span", { class: "failed" }, sentence);
+  make("span", { class: "bit" }, make("code", {}, bits), ` ${name}: ${means}`);

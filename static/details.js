@@ -1,135 +1,122 @@
-// Draws the details of one row under the waterfall: what is known of a span, or what crossed between two of them.
+// Draws the details of the selected span: the headers that it sent or received, the code that started it, and the rest.
 
-import { getSource, getTrace, getTraces } from "./api.js";
-import { grouped } from "./attributes.js";
-import { commandBox } from "./command.js";
-import { commandFor } from "./curl.js";
-import { fact, failure, headerLine, partList } from "./decoded.js";
-import { bare, extent, idOf, inWords, kindOf, micros, serviceOf, threadOf } from "./facts.js";
+import { getSource } from "./api.js";
+import { commandBox, commandFor } from "./curl.js";
+import { headerLine, partList } from "./decoded.js";
+import { bare, codeOf, crossingOf, durationOf, extent, idOf, inWords, isIncomplete, isOpen, kindOf, micros,
+  serviceOf, threadOf } from "./facts.js";
 import { headersOf } from "./headers.js";
-import { byId, make, say } from "./page.js";
+import { byId, fact, failure, make, say } from "./page.js";
 import { functionAround } from "./source.js";
 
 let drawn = ""; // what is shown, in JSON: the same is not drawn again, so that nobody loses their place in it
+let drawnId = null;
+let drawnCode = "";
 
-// `part` says which row of this span was chosen: "" is the span itself, "hop" what crossed from it, and "sender" what
-// it received from this page.
-export function drawDetails(span, part, spans) {
+export function drawDetails(span, spans) {
   const { first } = extent(spans);
   const parent = spans.find((each) => each.context.span_id === span?.parent_id);
-  const receiver = part === "hop" && spans.find((each) => each.parent_id === span?.context.span_id);
-  const facts = JSON.stringify([span, part, first, parent?.name, receiver?.name]);
+  const facts = JSON.stringify([span, first, parent?.name]);
   if (facts === drawn) return;
   drawn = facts;
   byId("span").hidden = !span;
-  if (!span) return;
-  const crossing = crossingFacts(span, part, receiver);
-  say("span-title", crossing ? "What crossed" : `${kindOf(span)} ${span.name}`);
-  fill("facts", crossing ?? spanFacts(span, parent, first));
-  fill("wire", wireOf(span));
-  fill("repeat", kindOf(span) === "SERVER" ? repeatOf(span, spans) : []);
-  fill("links", crossing ? [] : linksOf(span));
-  fill("attributes", crossing ? [] : attributesOf(span, first));
-  drawCode(span, () => facts === drawn);
-  if (span.name === "order") drawPolls(span, () => facts === drawn);
+  if (span) drawSpan(span, parent, first, spans);
+  if (span && idOf(span) !== drawnId) byId("beside").scrollTop = 0;
+  drawnId = span && idOf(span);
+}
+
+function drawSpan(span, parent, first, spans) {
+  const crossing = crossingOf(span);
+  const headers = headersOf(span);
+  const sender = crossing === "sent" ? idOf(span) : bare(span.parent_id);
+  say("span-title", `${kindOf(span)} ${span.name}`);
+  say("span-does", DOES[crossing] ?? "");
+  fill("wire", headers.map((header) => make("p", {}, headerLine(header, sender))));
+  drawCode(span, idOf(span) !== drawnId);
+  fill("parts", headers.flatMap((header) => partsOf(header, sender, SAME[crossing])));
+  say("span-note", isIncomplete(span) ? INCOMPLETE : "");
+  fill("facts", factsOf(span, parent, first));
+  fill("repeat", kindOf(span) === "SERVER" && !isIncomplete(span) ? repeatOf(span, spans) : []);
+  const events = span.events.map(({ name, timestamp, attributes }) =>
+    attributesOf(`Event: ${name}, ${after(timestamp, first)}`, attributes));
+  fill("attributes", [...events, attributesOf("Attributes", span.attributes)]);
 }
 
 const fill = (id, content) => byId(id).replaceChildren(...content);
-const listOf = (items) => make("ul", {}, ...items.map((item) => make("li", {}, item)));
 const linkTo = (context, text) => make("a", { href: `#${bare(context.trace_id)}/${bare(context.span_id)}` }, text);
-const linkToSpan = (span) => linkTo(span.context, `${kindOf(span)} ${span.name}`);
 const after = (time, first) => `after ${inWords(micros(time) - first)}`;
 
-// Who sent the headers and who received them; null if a span itself is shown.
-function crossingFacts(span, part, receiver) {
-  if (receiver) return [fact("Sent by", linkToSpan(span)), fact("Received by", linkToSpan(receiver))];
-  if (part !== "sender") return null;
-  const sender = `span ${bare(span.parent_id)}, which is not in this shop’s store`;
-  return [fact("Sent by", sender), fact("Received by", linkToSpan(span))];
-}
+const DOES = { sent: "sent the headers that inject wrote", received: "received the headers that extract read" };
 
-function spanFacts(span, parent, first) {
-  const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
-  return [
-    fact("Service", serviceOf(span)),
-    fact("Thread", threadOf(span)?.name ?? "not known"),
-    fact("Span id", make("code", {}, idOf(span))),
-    fact("Parent id", parentId ? make("code", {}, parentId) : "none: the trace begins here"),
-    fact("Began", after(span.start_time, first)),
-    fact("Took", span.end_time ? inWords(micros(span.end_time) - micros(span.start_time)) : "still open"),
-    fact("Status", `${span.status.status_code} ${span.status.description ?? ""}`),
-  ];
-}
+const SAME = { sent: " = this CLIENT span’s own id", received: " = the id of this span’s parent" };
 
-const WIRE = {
-  CLIENT: { title: "Sent: the headers that inject wrote", same: " = this CLIENT span’s own id" },
-  SERVER: { title: "Received: the headers that extract read", same: " = the id of this span’s parent" },
-};
-
-function wireOf(span) {
-  const headers = headersOf(span);
-  if (!headers.length) return [];
-  const kind = kindOf(span);
-  const sender = kind === "CLIENT" ? idOf(span) : bare(span.parent_id);
-  const { title, same } = WIRE[kind];
-  return [make("h4", {}, title), ...headers.flatMap((header) => headerParts(header, sender, same))];
-}
-
-const headerParts = (header, sender, same) => [
-  make("p", {}, headerLine(header, sender), header.wrong && failure(header.wrong)),
+const partsOf = (header, sender, same) => [
+  make("h4", {}, header.name, header.wrong && failure(header.wrong)),
   partList(header, sender, same),
 ];
 
-function repeatOf(span, spans) {
-  const box = commandBox();
-  box.show(commandFor(span, spans, location.origin));
-  return [make("h4", {}, "Send this request again, from a terminal"), box.element];
+const INCOMPLETE = "Attributes of this span are missing or cut, perhaps its headers, too: limits on spans do that "
+  + "(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT), or the shop does not write them yet.";
+
+function factsOf(span, parent, first) {
+  const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
+  const links = span.links.map(({ context }) =>
+    fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`)));
+  return [
+    fact("Service", serviceOf(span)),
+    fact("Thread", threadOf(span) ?? "not known"),
+    fact("Span id", make("code", {}, idOf(span))),
+    fact("Parent id", parentId ? make("code", {}, parentId) : "none: the trace begins here"),
+    fact("Began", after(span.start_time, first)),
+    fact("Took", isOpen(span) ? "still open" : inWords(durationOf(span))),
+    fact("Status", `${span.status.status_code} ${span.status.description ?? ""}`),
+    ...links,
+  ];
 }
 
-function linksOf({ links }) {
-  if (!links.length) return [];
-  const words = ({ span_id, trace_id }) => `span ${bare(span_id)} of trace ${bare(trace_id)}`;
-  return [make("h4", {}, "Links to"), listOf(links.map(({ context }) => linkTo(context, words(context))))];
-}
+const repeatOf = (span, spans) =>
+  [make("h4", {}, "Send this request again, from a terminal"), ...commandBox(commandFor(span, spans, location.origin))];
 
-// A link is stored on the span that it leads from: each status check is asked whether it leads to this order.
-async function drawPolls(order, isStillShown) {
-  const checks = (await getTraces()).filter(({ first }) => first.name === "POST /status");
-  const traces = await Promise.all(checks.map(({ trace_id }) => getTrace(trace_id).catch(() => ({ spans: [] }))));
-  const isLinked = ({ links }) => links.some(({ context }) => context.span_id === order.context.span_id);
-  const linked = traces.flatMap(({ spans }) => spans).filter(isLinked);
-  const words = ({ name, start_time }) => `${name} at ${new Date(start_time).toLocaleTimeString()}`;
-  if (!linked.length || !isStillShown()) return;
-  fill("links", [make("h4", {}, "Linked from"), listOf(linked.map((span) => linkTo(span.context, words(span))))]);
-}
-
-function attributesOf(span, first) {
-  const inEvents = span.events.map((event) => ({
-    title: `Event: ${event.name}, ${after(event.timestamp, first)}`,
-    attributes: Object.entries(event.attributes).map(([name, value]) => ({ name, value, level: null })),
-  }));
-  return [...inEvents, ...grouped(span.attributes, kindOf(span))].map(groupOf);
-}
-
-function groupOf({ title, attributes }) {
-  const facts = attributes.map(({ name, value, level }) =>
-    fact(make("code", {}, name), String(value), level && make("span", { class: "level" }, level)));
+function attributesOf(title, attributes) {
+  const names = Object.keys(attributes).sort();
+  const facts = names.map((name) => fact(make("code", {}, name), String(attributes[name])));
   return make("section", {}, make("h4", {}, title), make("dl", {}, ...facts));
 }
 
-async function drawCode({ attributes }, isStillShown) {
-  const file = String(attributes["code.file.path"]).split("/").at(-1);
-  const number = attributes["code.line.number"];
-  say("code-title", `${attributes["code.function.name"]}: ${file}, line ${number}`);
-  const lines = functionAround(await getSource(file), number);
-  if (!isStillShown()) return;
-  fill("code", lines.length ? lines.map((line) => codeLine(line, line.number === number)) : [NO_CODE]);
+async function drawCode(span, isOther) {
+  const { name, file, line } = codeOf(span);
+  const code = `${name}: ${file}, line ${line}`;
+  if (code !== drawnCode) {
+    drawnCode = code;
+    say("code-title", file ? code : "This span does not say which code started it.");
+    const lines = file ? functionAround(await getSource(file), line) : [];
+    if (code !== drawnCode) return;
+    byId("code").hidden = !file;
+    fill("code", lines.length ? lines.map((each) => codeLine(each, each.number === line)) : [NO_CODE]);
+  }
+  if (isOther) showMarked();
 }
 
 const NO_CODE = "This shop does not have the code that started this span.";
 
-const codeLine = ({ number, text, isComment }, isMarked) => make("span", {
-  "data-line": number,
-  "data-marked": isMarked ? "" : null,
-  "class": isComment ? "comment" : /propagate\.(inject|extract)\(/.test(text) ? "crossing" : null,
-}, `${text}\n`);
+const CROSSINGS = { inject: "◂ wrote the headers", extract: "◂ read the headers" };
+
+function codeLine({ number, text, isComment }, isMarked) {
+  const crossing = isComment ? null : text.match(/propagate\.(inject|extract)\(/)?.[1];
+  const said = isMarked ? "◂ started this span" : CROSSINGS[crossing];
+  return make("span", {
+    "data-line": number,
+    "data-marked": isMarked ? "" : null,
+    "class": isComment ? "comment" : crossing ? "crossing" : null,
+  }, text, said && make("b", {}, `  ${said}`), "\n");
+}
+
+// The two lines that are marked, or the first of them, are moved into the part of the code that is seen.
+function showMarked() {
+  const code = byId("code");
+  const marked = [...code.querySelectorAll("[data-marked], .crossing")];
+  if (!marked.length) return;
+  const [top, bottom] = [marked[0].offsetTop, marked.at(-1).offsetTop + marked.at(-1).offsetHeight];
+  const spare = Math.max(0, code.clientHeight - (bottom - top));
+  code.scrollTop = top - spare / 2;
+}

@@ -11,16 +11,14 @@ const TICK_MS = 250;
 
 // The state of an order is that of its least advanced donut.
 const STATES = {
-  new_order: { word: "waiting", sentence: "The kitchen has your order, and fries one donut at a time." },
-  received: { word: "at the fryer", sentence: "The last donut is at the fryer." },
+  new_order: { word: "waiting", sentence: "The kitchen fries one donut at a time." },
+  received: { word: "received", sentence: "The last donut is at the fryer." },
   cooking: { word: "cooking", sentence: "The last donut is cooking." },
   ready: { word: "ready", sentence: "Your donuts are ready, and still warm." },
 };
 
 let watched = null; // id of the order that is being fried on the page
 let due = 0; // when it should be ready, on the clock of performance.now()
-
-const secondsLeft = () => Math.max(0, due - performance.now()) / 1000;
 
 export function openCounter() {
   byId("order-button").addEventListener("click", order);
@@ -33,32 +31,39 @@ async function order() {
   const button = byId("order-button");
   button.disabled = true;
   say("error", "");
+  byId("donuts").replaceChildren();
   try {
     watch(await placeOrder(donuts, follow));
     emptyBox();
   } catch (refusal) {
-    say("error", refusal.message);
+    refuse(refusal);
   }
   button.disabled = false;
-  button.focus(); // disabling took the focus away; after a success the button is hidden, and this does nothing
+  button.focus(); // disabling took the focus away; if the box is folded, the button is hidden, and this does nothing
 }
 
-function watch({ order_id, estimated_delivery_time, state, donuts }) {
+// Below 500 it is the box that must be changed, so it stays open. Otherwise the trace of the failure is of interest.
+function refuse({ status, message }) {
+  if (status >= 500) {
+    byId("order").dataset.state = "failed";
+    say("countdown", "Failed");
+    turnTo("order");
+  }
+  say("error", message);
+}
+
+async function watch({ order_id, estimated_delivery_time, state, donuts }) {
   watched = order_id;
-  byId("order-id").textContent = order_id;
   byId("progress").max = Math.max(1, estimated_delivery_time);
-  byId("donuts").replaceChildren();
   show(state, donuts);
   turnTo("order");
-  poll(order_id);
-  tick(order_id);
-}
-
-async function poll(orderId) {
-  await sleep(FIRST_POLL_MS);
-  while (watched === orderId) {
-    await ask(orderId);
-    await sleep(untilNextPoll());
+  let nextPoll = performance.now() + FIRST_POLL_MS;
+  while (watched === order_id) {
+    await sleep(TICK_MS);
+    showTime(); // between polls the countdown and the bar run on by themselves
+    if (performance.now() < nextPoll) continue;
+    await ask(order_id);
+    nextPoll = performance.now() + Math.min(POLL_MS, Math.max(FIRST_POLL_MS, due + 100 - performance.now()));
   }
 }
 
@@ -67,23 +72,7 @@ async function ask(orderId) {
     const { state, donuts } = await checkStatus(orderId);
     if (watched === orderId) show(state, donuts);
   } catch (refusal) {
-    if (watched !== orderId) return;
-    say("error", refusal.message);
-    byId("new-order").hidden = false;
-  }
-}
-
-// The last poll waits a little longer if it then finds every donut done.
-function untilNextPoll() {
-  const end = secondsLeft() * 1000 + 100;
-  return end < 1.5 * POLL_MS ? Math.max(POLL_MS, end) : POLL_MS;
-}
-
-// Between polls the countdown and the bar run on by themselves.
-async function tick(orderId) {
-  while (watched === orderId) {
-    showTime();
-    await sleep(TICK_MS);
+    if (watched === orderId) say("error", refusal.message);
   }
 }
 
@@ -91,21 +80,16 @@ function show(state, donuts) {
   due = performance.now() + 1000 * Math.max(0, ...donuts.map((donut) => donut.ready_in));
   if (state === "ready") watched = null;
   donuts.forEach(showDonut);
+  byId("order").dataset.state = state;
   say("error", "");
-  showState(state);
+  say("state", STATES[state].sentence);
   showTime();
 }
 
-function showState(state) {
-  byId("order").dataset.state = state;
-  say("state", STATES[state].sentence);
-  byId("new-order").hidden = state !== "ready";
-}
-
 function showTime() {
-  const left = secondsLeft();
+  const left = Math.max(0, due - performance.now()) / 1000;
   const words = left > 0 ? `${Math.ceil(left)} s` : "any moment";
-  byId("countdown").textContent = watched ? words : "Ready!";
+  byId("countdown").textContent = byId("order").dataset.state === "ready" ? "Ready!" : words;
   byId("progress").value = byId("progress").max - left;
 }
 
@@ -125,9 +109,12 @@ function startAgain() {
   turnTo("shop");
 }
 
+// Show the menu and the box, or the strip into which they fold.
 function turnTo(part) {
+  document.body.dataset.view = part;
   byId("shop").hidden = part !== "shop";
   byId("order").hidden = part !== "order";
   byId(part).querySelector("[role=status]").after(byId("error"));
   byId(part).querySelector("h2").focus();
+  scrollTo(0, 0);
 }

@@ -16,18 +16,16 @@ export function say(id, sentence) {
 
 export const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-// A new element with attributes and content. Strings become text, whatever they hold, and never markup.
+// A new element with attributes and content, but for those that are null. Strings become text, whatever they hold, and
+// never markup.
 export function make(tag, attributes, ...content) {
   const element = document.createElement(tag);
-  set(element, attributes);
+  for (const [name, value] of Object.entries(attributes)) if (value !== null) element.setAttribute(name, value);
   element.append(...content.filter((each) => each !== null && each !== undefined));
   return element;
 }
 
-// Attributes that are null are left out, or taken away.
-export function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null) element.removeAttribute(name);
-    else element.setAttribute(name, value);
-  }
-}
+// A term and what there is to say of it, for a <dl>.
+export const fact = (term, ...words) => make("div", {}, make("dt", {}, term), make("dd", {}, ...words));
+
+export const failure = (sentence) => make("span", { class: "failed" }, sentence);

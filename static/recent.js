@@ -5,27 +5,20 @@ import { isError } from "./facts.js";
 import { byId, make, say } from "./page.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
-const UNTRACED = "This shop is not traced yet: the walkthrough in README.md says where to begin.";
 
 const groups = new Map(); // name -> <details>, kept so that an open one stays open; the first one begins so
 
+// Whether this shop shows traces at all. If it does not answer, the list stays as it is.
 export async function drawRecent(shownId) {
-  try {
-    const traces = await getTraces();
-    if (byId("recent").contains(document.activeElement)) return; // somebody is walking through it
-    say("traces-note", traces === null ? UNTRACED : traces.length ? "" : EMPTY);
-    byId("polls-note").hidden = !traces?.length;
-    byId("recent").replaceChildren(...byName(traces ?? []).map(([name, alike]) => groupOf(name, alike, shownId)));
-  } catch (refusal) {
-    say("traces-note", refusal.message);
-  }
-}
-
-// [["POST /order", [trace, ...]], ...]
-function byName(traces) {
-  const found = new Map([["POST /order", []]]);
-  for (const trace of traces) found.set(trace.first.name, [...(found.get(trace.first.name) ?? []), trace]);
-  return [...found].filter(([, alike]) => alike.length > 0);
+  const traces = await getTraces().catch(() => undefined);
+  if (!traces) return traces === undefined;
+  if (byId("recent").contains(document.activeElement)) return true; // somebody is walking through it
+  const { "POST /order": orders = [], ...others } = Object.groupBy(traces, ({ first }) => first.name);
+  const named = Object.entries({ "POST /order": orders, ...others }).filter(([, alike]) => alike.length);
+  say("traces-note", traces.length ? "" : EMPTY);
+  byId("polls-note").hidden = !traces.length;
+  byId("recent").replaceChildren(...named.map(([name, alike]) => groupOf(name, alike, shownId)));
+  return true;
 }
 
 function groupOf(name, traces, shownId) {

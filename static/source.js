@@ -1,17 +1,21 @@
 // The function around a line of Python: a pure function, which Node runs too.
 
-const indentOf = (line) => line.length - line.trimStart().length;
-const isDef = (line) => /^\s*(async )?def /.test(line);
+// A line without a statement: it is blank, or closes the parameters of a function.
+const isEmpty = (line) => /^\s*(\)|$)/.test(line);
+const indentOf = (line) => line.search(/\S|$/);
 
 // [{ number, text, isComment }, ...] from the decorators to the last line; [] if no function contains the line.
 export function functionAround(source, number) {
   const lines = source.split("\n");
-  const def = defAbove(lines, number - 1);
-  if (def === null) return [];
+  const def = number > lines.length ? -1 : defAbove(lines, number - 1);
+  if (def < 0) return [];
+  const indent = indentOf(lines[def]);
+  const isBeyond = (line, index) => index > def && !isEmpty(line) && indentOf(line) <= indent;
+  const end = lines.findIndex(isBeyond);
   let first = def;
-  while (lines[first - 1]?.startsWith(`${" ".repeat(indentOf(lines[def]))}@`)) first--;
+  while (lines[first - 1]?.startsWith(`${" ".repeat(indent)}@`)) first--;
   let isDocstring = false;
-  return lines.slice(first, endBelow(lines, def)).map((text, index) => {
+  return lines.slice(first, end < 0 ? lines.length : end).join("\n").trimEnd().split("\n").map((text, index) => {
     const quotes = text.split('"""').length - 1;
     const isComment = isDocstring || quotes > 0 || /^\s*#/.test(text);
     if (quotes === 1) isDocstring = !isDocstring;
@@ -22,18 +26,10 @@ export function functionAround(source, number) {
 // Upwards, by lines that are less and less indented, to the first `def` among them.
 function defAbove(lines, index) {
   let indent = Infinity;
-  for (; index >= 0 && indent > 0; index--) {
-    if (!lines[index]?.trim() || indentOf(lines[index]) >= indent) continue;
+  for (; index >= 0; index--) {
+    if (isEmpty(lines[index]) || indentOf(lines[index]) >= indent) continue;
     indent = indentOf(lines[index]);
-    if (isDef(lines[index])) return index;
+    if (/^\s*(async )?def /.test(lines[index])) return index;
   }
-  return null;
-}
-
-// Down to the next line that is indented as little as the `def`; blank lines before it belong to neither.
-function endBelow(lines, def) {
-  let end = def + 1;
-  while (end < lines.length && (!lines[end].trim() || indentOf(lines[end]) > indentOf(lines[def]))) end++;
-  while (!lines[end - 1].trim()) end--;
-  return end;
+  return -1;
 }

@@ -1,56 +1,59 @@
-// The trace on the page: which one it is, which of its rows is chosen, and how it grows.
+// The trace on the page: which one it is, which of its rows is selected, and how it grows.
 
 import { getTrace } from "./api.js";
 import { drawDetails } from "./details.js";
-import { extent, idOf, isGrowing, isOpen, micros, servicesOf } from "./facts.js";
+import { extent, idOf, isGrowing, isOpen, servicesOf } from "./facts.js";
 import { readServerTiming } from "./headers.js";
-import { destination, isToggle, keysAround } from "./keyboard.js";
-import { byId, say, sleep } from "./page.js";
+import { byId, make, say, sleep } from "./page.js";
 import { drawRecent } from "./recent.js";
 import { rows } from "./rows.js";
-import { drawAxis, drawRows, drawServices, rowElement } from "./waterfall.js";
+import { buttonOf, drawAxis, drawRows, drawServices } from "./waterfall.js";
 
 const POLL_MS = 1000;
+const MOST_QUIET_POLLS = 60; // a trace that has not changed for so long is taken for complete
 const AXIS_MS = 100; // between two polls, the time axis of a growing trace is drawn so often
-const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}(?:\/(?:hop|sender))?))?$/; // #<trace id>/<key of a row>
+const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}))?/; // #<trace id>/<id of the selected span>
 
-// The trace on the page: { id, spans, selectedKey, tabStopKey, toggled, isZoomed, clock }. The keys are those of rows:
-// the details of the selected one are shown, and the Tab key leads to the other. `toggled` says which rows the visitor
-// has opened or closed, and `clock` is what to add to now() for the shop's time.
+const UNNAMED = "The answer to this order names no trace: it has no Server-Timing header.";
+const UNRECORDED = "No span of this trace was recorded here, so nothing can be seen of it.";
+
+// The trace on the page: { id, spans, selected, isOwnChoice, clock }. `selected` is the id of the span whose
+// details are shown, `isOwnChoice` says that the visitor selected it or closed it, and `clock` is what to add to now()
+// for the shop's time.
 let shown = null;
 
-const senders = new Map(); // trace id -> id of the span that this page claimed to have when it began that trace
+const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one
+const panel = byId("span");
+const panelRow = make("li", { "data-key": "details" });
 
 export function openTraces() {
   byId("rows").addEventListener("click", clicked);
   byId("rows").addEventListener("keydown", pressed);
-  byId("zoom").addEventListener("click", zoom);
   byId("look-again").addEventListener("click", () => drawRecent(shown?.id));
   addEventListener("hashchange", showAddressed);
-  byId("traces").hidden = false;
+  wide.addEventListener("change", () => shown?.spans.length && draw());
+  setInterval(() => shown?.spans.some(isOpen) && drawAxis(duration()), AXIS_MS);
   showAddressed();
 }
 
-// Called with the Server-Timing header of the answer to an order: the trace that it names is shown as it grows.
-// `sender` is the id of the span that this page claimed to have, if the shop has taken it as the parent.
-export function follow(serverTiming, sender = null) {
+// Called with the Server-Timing header of the answer to an order: show the trace that it names. Return its spans.
+export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
-  if (!timing) return close("The answer to this order names no trace: it has no Server-Timing header.");
-  const { traceId, flags, isSampled } = timing;
-  if (sender) senders.set(traceId, sender);
-  history.pushState(null, "", `#${traceId}`);
-  if (isSampled) open(traceId);
-  else close(`This order was not sampled (flags ${flags}): no span of it was kept. OTEL_TRACES_SAMPLER decides, and by `
-    + "default it follows the caller.");
+  if (!timing) return close(UNNAMED);
+  history.pushState(null, "", `#${timing.traceId}`);
+  const spans = await open(timing.traceId, null);
+  // The sentence about a failure is above the trace, and is to be seen, too.
+  if (!wide.matches && !byId("error").textContent) byId("trace").scrollIntoView();
+  return spans;
 }
 
 // The address says what to show. It changes with links, the Back button, and by hand.
-function showAddressed() {
-  const [, id, key = null] = location.hash.match(ADDRESS) ?? [];
+async function showAddressed() {
+  const [, id, selected = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
-  if (id === shown?.id) return focusOn(key);
-  open(id, key);
-  byId("trace-title").focus();
+  if (id === shown?.id && shown.spans.length) select(selected, selected !== null);
+  else await open(id, selected);
+  (buttonOf(selected) ?? byId("trace-title")).focus();
 }
 
 function close(sentence) {
@@ -58,146 +61,112 @@ function close(sentence) {
   clear("");
   byId("trace").hidden = !sentence;
   say("trace-note", sentence);
-  drawRecent();
+  showRecent();
 }
 
 // Nothing of the trace that was shown before is left behind.
 function clear(id) {
   byId("trace-id").textContent = id;
   byId("waterfall").hidden = true;
-  drawRows([], [], null, null);
+  byId("outcome").hidden = true;
+  drawServices([]);
 }
 
-async function open(id, key = null) {
-  const keys = { selectedKey: key, tabStopKey: key };
-  const mine = { id, spans: [], ...keys, toggled: new Map(), isZoomed: false, clock: -Infinity };
+async function showRecent() {
+  const isTraced = await drawRecent(shown?.id);
+  byId("traces").hidden = !isTraced;
+  byId("untraced").hidden = isTraced;
+}
+
+// Show a trace, and return its spans. Then go on while it grows.
+async function open(id, selected) {
+  const mine = { id, spans: [], selected, isOwnChoice: selected !== null, clock: -Infinity };
   shown = mine;
   clear(id);
   byId("trace").hidden = false;
   say("trace-note", "");
-  try {
-    let isGoingOn = await read(mine);
-    if (shown === mine) drawRecent(id); // after the trace, which is what the visitor is waiting for
-    while (isGoingOn) {
-      await growUntilNextPoll(mine);
-      isGoingOn = await read(mine);
-    }
-  } catch (refusal) {
-    if (shown === mine) say("trace-note", refusal.message);
-  }
-  if (shown === mine) drawRecent(id);
+  await read(mine);
+  grow(mine);
+  return mine.spans;
 }
 
-// Whether there is more to come.
+async function grow(mine) {
+  showRecent(); // after the trace, which is what the visitor is waiting for
+  for (let quiet = 0; shown === mine && isGrowing(mine.spans) && quiet < MOST_QUIET_POLLS; quiet++) {
+    await sleep(POLL_MS);
+    if (await read(mine)) quiet = 0;
+  }
+  if (shown === mine) showRecent();
+}
+
+// Whether there is something new.
 async function read(mine) {
   if (shown !== mine) return false;
-  const { spans, missing } = await getTrace(mine.id);
+  const { spans = [], missing } = await getTrace(mine.id).catch(({ message }) => ({ missing: message }));
   if (shown !== mine) return false;
-  const isFirst = mine.spans.length === 0;
+  say("trace-note", missing ?? (spans.length ? "" : UNRECORDED));
+  if (!spans.length || JSON.stringify(spans) === JSON.stringify(mine.spans)) return false;
   mine.spans = spans;
-  say("trace-note", missing ?? "");
-  byId("waterfall").hidden = spans.length === 0;
-  if (spans.length === 0) return false;
   mine.clock = Math.max(mine.clock, extent(spans).last - now());
-  if (isFirst && mine.selectedKey) focusOn(mine.selectedKey);
-  else draw();
-  return isGrowing(spans);
-}
-
-async function growUntilNextPoll(mine) {
-  const next = performance.now() + POLL_MS;
-  while (performance.now() < next && shown === mine) {
-    await sleep(AXIS_MS);
-    if (shown === mine && mine.spans.some(isOpen)) drawAxis(...axis());
-  }
+  draw();
+  return true;
 }
 
 const now = () => performance.now() * 1000;
 
 function draw() {
-  const { spans, tabStopKey, selectedKey, isZoomed } = shown;
-  const visible = visibleRows();
-  shown.tabStopKey = visible.some(({ key }) => key === tabStopKey) ? tabStopKey : visible[0]?.key;
-  const services = servicesOf(spans);
-  drawServices(services);
-  drawRows(visible, services, shown.tabStopKey, selectedKey);
-  drawAxis(...axis());
-  drawDetails(selectedSpan(), selectedKey?.slice(17) ?? "", spans);
-  byId("zoom").ariaPressed = isZoomed;
+  const { spans } = shown;
+  const drawn = rows(spans);
+  if (wide.matches && !shown.isOwnChoice) shown.selected ??= firstOf(drawn);
+  const span = spans.find((each) => idOf(each) === shown.selected) ?? null;
+  const place = span === null || wide.matches ? byId("beside") : panelRow;
+  if (panel.parentElement !== place) place.append(panel); // what is moved loses its scroll position
+  byId("waterfall").hidden = false;
+  drawServices(servicesOf(spans));
+  drawRows(drawn, servicesOf(spans), shown.selected, place === panelRow ? panelRow : null);
+  drawAxis(duration());
+  drawDetails(span, spans);
 }
 
-// A key is the id of a span, or that and the part of it that has a row of its own: <span id>/hop.
-const selectedSpan = () => shown.spans.find((span) => idOf(span) === shown.selectedKey?.slice(0, 16)) ?? null;
+// The first span whose headers are drawn; of a trace without any, once it is complete, its first span.
+const firstOf = (drawn) =>
+  drawn.find(({ type }) => type === "hop")?.span ?? (isGrowing(shown.spans) ? null : drawn[0].span);
 
-const rowsWhere = (isRowOpen) => rows(shown.spans, isRowOpen, senders.get(shown.id));
-const visibleRows = () => rowsWhere((key, byDefault) => shown.toggled.get(key) ?? byDefault);
-
-// Where the time axis begins, and how long it is: for the whole trace, until now if a span is open, or for one span.
-function axis() {
+// How long the time axis is: until now if a span is open.
+function duration() {
   const { first, last } = extent(shown.spans);
   const end = shown.spans.some(isOpen) ? Math.max(last, shown.clock + now()) : last;
-  if (!shown.isZoomed) return [0, Math.max(1, end - first)];
-  const span = selectedSpan() ?? shown.spans[0];
-  const start = micros(span.start_time);
-  return [start - first, Math.max(1, (isOpen(span) ? end : micros(span.end_time)) - start)];
+  return Math.max(1, end - first);
 }
 
-// Show the details of a row, and the row itself, wherever it is folded away.
-function select(key) {
-  for (const each of keysAround(rowsWhere(() => true), key)) shown.toggled.set(each, true);
-  shown.selectedKey = key;
-  moveTo(key);
-}
-
-function moveTo(key) {
-  shown.tabStopKey = key;
+// Show the details of a span, or of none. Its row stays where it is, although those of another one close above it.
+function select(id, isOwnChoice = true) {
+  const topOf = () => buttonOf(id)?.getBoundingClientRect().top ?? 0;
+  const before = topOf();
+  Object.assign(shown, { selected: id, isOwnChoice });
   draw();
-}
-
-function focusOn(key) {
-  select(key);
-  rowElement(shown.tabStopKey)?.focus();
-}
-
-function toggle(row) {
-  shown.toggled.set(row.key, !row.isExpanded);
-  moveTo(row.key);
+  if (!wide.matches) scrollBy(0, topOf() - before);
 }
 
 function clicked({ target }) {
-  const key = target.closest("[data-key]")?.dataset.key;
-  const row = visibleRows().find((each) => each.key === key);
-  if (row && target.matches("[aria-expanded] .twisty")) toggle(row);
-  else if (row) choose(row);
+  const id = target.closest("[data-span]")?.dataset.span;
+  if (!id) return;
+  if (id === shown.selected) return wide.matches || select(null);
+  history.pushState(null, "", `#${shown.id}/${id}`);
+  select(id);
 }
 
-function choose(row) {
-  if (row.type === "more") return toggle(row);
-  if (row.key !== shown.selectedKey) history.pushState(null, "", `#${shown.id}/${row.key}`);
-  select(row.key);
-  byId("span-title").scrollIntoView({ block: "nearest" });
-}
-
+// The arrows, Home and End lead from row to row.
 function pressed(event) {
-  const visible = visibleRows();
-  const row = visible.find(({ key }) => key === shown.tabStopKey);
-  if (!row || event.altKey || event.ctrlKey || event.metaKey) return;
-  if (isToggle(row, event.key)) toggle(row);
-  else if (event.key === "Enter" || event.key === " ") choose(row);
-  else if (/^(Arrow|Home|End)/.test(event.key)) walkTo(destination(visible, row.key, event.key), visible);
-  else return;
+  const buttons = [...byId("rows").querySelectorAll("[data-span] > button")];
+  const index = buttons.indexOf(event.target);
+  const indexes = { ArrowUp: index - 1, ArrowDown: index + 1, Home: 0, End: buttons.length - 1 };
+  const button = buttons[indexes[event.key]];
+  if (index < 0 || !button || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  rowElement(shown.tabStopKey).focus();
-}
-
-// The arrows select as they go, and leave no trail for the Back button.
-function walkTo(key, visible) {
-  if (visible.find((row) => row.key === key).type === "more") return moveTo(key);
-  history.replaceState(null, "", `#${shown.id}/${key}`);
-  select(key);
-}
-
-function zoom() {
-  shown.isZoomed = !shown.isZoomed;
-  draw();
+  button.focus();
+  if (!wide.matches) return;
+  const id = button.parentElement.dataset.span;
+  history.replaceState(null, "", `#${shown.id}/${id}`); // no trail for the Back button
+  select(id);
 }

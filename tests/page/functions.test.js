@@ -1,0 +1,129 @@
+// The page's pure functions, without a browser: node --test tests/page/functions.test.js
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+
+import { commandFor, quoted } from "../../static/curl.js";
+import { headersFor, observe } from "../../static/experiments.js";
+import { codeOf, extent, inWords, isGrowing, isIncomplete, micros } from "../../static/facts.js";
+import { canBeSent, decode, headersOf, isFaulty, readServerTiming } from "../../static/headers.js";
+import { rows } from "../../static/rows.js";
+import { functionAround } from "../../static/source.js";
+
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT_ID = "00f067aa0ba902b7";
+const TRACEPARENT = `00-${TRACE_ID}-${PARENT_ID}-01`;
+
+// A span as the SDK writes it; it begins and ends after so many milliseconds.
+const span = (id, parent, kind, name, start, end, attributes = {}) => ({
+  name,
+  kind: `SpanKind.${kind}`,
+  context: { trace_id: `0x${TRACE_ID}`, span_id: `0x${id}` },
+  parent_id: parent && `0x${parent}`,
+  start_time: `2026-11-22T21:29:20.${String(start).padStart(3, "0")}000Z`,
+  end_time: end === null ? null : `2026-11-22T21:29:20.${String(end).padStart(3, "0")}000Z`,
+  status: { status_code: "UNSET" },
+  attributes: { "thread.name": kind === "INTERNAL" ? name : "main", ...attributes },
+  resource: { attributes: { "service.name": "shop" } },
+});
+
+const SENT = { "http.request.header.traceparent": [TRACEPARENT] };
+const TAKEN = { "http.route": "/kitchen/add_donuts", "http.response.status_code": 200 };
+const ORDER = [
+  span("4", "3", "SERVER", "POST /kitchen/add_donuts", 3, 4, TAKEN),
+  span("3", "2", "CLIENT", "POST", 2, 5, SENT),
+  span("2", "1", "INTERNAL", "order", 1, 6),
+  span("1", null, "SERVER", "POST /order", 0, 7),
+];
+const outline = (spans) => rows(spans).map(({ key, level, way = "" }) => `${level} ${key} ${way}`.trim());
+
+for (const { header, what, sent, fault } of JSON.parse(readFileSync(new URL("../traceparents.json", import.meta.url)))) {
+  test(`${header}, ${what}: ${fault ? "a fault is marked" : "no fault is marked"}`, () => {
+    assert.equal(isFaulty(decode(header, sent)), fault, JSON.stringify(decode(header, sent), null, 1));
+  });
+}
+
+test("rows are in call order, with the header that crossed, and a place for the fryer's span", () => {
+  const expected = ["1 1", "2 2", "3 3", "4 3/hop ↳ crossed", "4 4"];
+  assert.deepEqual(outline(ORDER), [...expected, "5 4/wait"]);
+  const fry = span("5", "4", "INTERNAL", "fry", 9, null);
+  assert.deepEqual(outline([...ORDER, fry]), [...expected, "5 5"]);
+  assert.deepEqual([ORDER, [...ORDER, fry], [ORDER[3]]].map(isGrowing), [true, true, false]);
+  assert.equal(rows([...ORDER, fry]).at(-1).otherThread, "fry");
+});
+
+test("headers without a span that received them, and headers without a span that sent them", () => {
+  assert.deepEqual(outline([ORDER[1]]), ["1 3", "2 3/hop ↳ injected"]);
+  const received = span("4", PARENT_ID, "SERVER", "GET", 0, 1, SENT);
+  assert.deepEqual(outline([received]), ["1 4/hop ↳ came in", "1 4"]);
+  assert.match(rows([received])[1].note, /^parent 00f067aa0ba902b7 is not here: it is the caller’s own span$/);
+});
+
+test("spans that are each other's parents, or their own, are shown once, with a note", () => {
+  const circle = [span("1", "2", "SERVER", "a", 0, 9), span("2", "1", "SERVER", "b", 1, 8), span("3", "3", "SERVER", "c", 2, 3)];
+  assert.deepEqual(outline(circle), ["1 1", "2 2", "1 3"]);
+  assert.deepEqual(rows(circle).map(({ note }) => /each other/.test(note)), [true, false, true]);
+});
+
+test("a span that ended before it began takes no time, and says why", () => {
+  const back = span("1", null, "SERVER", "POST", 500, 100);
+  assert.deepEqual(rows([back]).map(({ took, note }) => [took, /the clock was set back/.test(note)]), [[0, true]]);
+  assert.equal(extent([back]).last, extent([back]).first);
+});
+
+test("times", () => {
+  assert.equal(micros("2026-11-22T21:29:20.303854Z"), 1795382960303854);
+  assert.equal(micros("2026-11-22T21:29:20Z"), 1795382960000000);
+  assert.deepEqual([350, 999, 9140, 999_499, 1_400_000].map(inWords), ["350 µs", "999 µs", "9.14 ms", "999 ms", "1.4 s"]);
+});
+
+test("the code of a span on any system, and attributes that limits have dropped or cut", () => {
+  const at = (path) => span("1", null, "SERVER", "GET", 0, 1, { "http.request.method": "GET", "code.file.path": path });
+  for (const path of ["/home/a/kitchen.py", "C:\\Users\\a\\kitchen.py"]) assert.equal(codeOf(at(path)).file, "kitchen.py");
+  assert.deepEqual([at("/a/b.py"), at("/home/ki"), ORDER[3], ORDER[2]].map(isIncomplete), [false, true, true, false]);
+});
+
+test("a function is found around a line of it, from its decorators to its last line", () => {
+  const source = "a = 1\n\n@b\ndef f(\n    x,\n):\n    \"\"\"Two\n    lines.\"\"\"\n    # why\n\n    y\n\n\ndef g():\n    z\n";
+  const found = functionAround(source, 11);
+  assert.deepEqual(found.map(({ number }) => number), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
+  assert.deepEqual(found.filter(({ isComment }) => isComment).map(({ number }) => number), [7, 8, 9]);
+  assert.deepEqual([1, 99].map((number) => functionAround(source, number)), [[], []]);
+});
+
+test("a shell gets a word back, and a request its headers, its query and a body", () => {
+  assert.equal(quoted("it's $HOME %"), "'it'\\''s $HOME %'");
+  const attributes = { "http.request.method": "POST", "url.path": "/order", "url.query": "a=b", "http.route": "/order",
+    "server.address": "::1", "server.port": 8082, ...SENT };
+  assert.equal(commandFor(span("1", null, "SERVER", "POST /order", 0, 1, attributes), [], "http://elsewhere"),
+    `curl -X 'POST' 'http://[::1]:8082/order?a=b' \\\n  -H 'traceparent: ${TRACEPARENT}' \\\n`
+    + `  -d '{"donuts":[{"flavor":"glazed","quantity":1}]}'`);
+});
+
+test("members of a list are split and never judged; what the browser cannot send is known", () => {
+  const parts = (name, value) => decode(name, value).parts.map(({ label, value: each }) => [label, each]);
+  assert.deepEqual(parts("tracestate", "A=1%20, ,b=c=d"), [["A", "1%20"], ["b", "c=d"]]);
+  assert.deepEqual(parts("baggage", "a=1%202;p,b=%zz"), [["a", "1 2;p"], ["b", "%zz"]]);
+  assert.deepEqual(["a\tb é", "a\nb", "€"].map(canBeSent), [true, false, false]);
+});
+
+test("of several traceparents none counts, and several B3 headers are shown", () => {
+  const twice = { "http.request.header.traceparent": [TRACEPARENT, TRACEPARENT], "http.request.header.x-b3-spanid": ["a"] };
+  assert.deepEqual(headersOf({ attributes: twice }).map(({ name, wrong }) => [name, wrong !== null]),
+    [["traceparent", true], ["traceparent", true], ["x-b3-spanid", false]]);
+});
+
+test("what came of a header is observed", () => {
+  const answer = readServerTiming(`trace;desc="00-${TRACE_ID}-0000000000000001-02"`);
+  assert.deepEqual(answer, { traceId: TRACE_ID, spanId: "0000000000000001", flags: "02" });
+  assert.deepEqual([null, "cache;desc=x"].map(readServerTiming), [null, null]);
+  const ours = [ORDER[1], span("0000000000000001", null, "SERVER", "POST /order", 0, 1),
+    span("5", "0000000000000001", "INTERNAL", "order", 0, 1), span("6", "5", "CLIENT", "POST", 0, 1)];
+  assert.equal(observe({}, answer, ours).trace, "new");
+  assert.equal(observe({ b3: "57b34da6-1" }, { ...answer, traceId: `${"0".repeat(16)}57b34da6` }, ours).trace, "same");
+  const { trace, recording, sentences } = observe({ traceparent: TRACEPARENT, tracestate: "a=1" }, answer, ours);
+  assert.deepEqual([trace, recording, sentences[2]], ["same", "recorded", "The kitchen was sent no tracestate."]);
+  assert.equal(observe({}, answer, [ORDER[1]]).recording, "not recorded");
+  assert.match(headersFor("not sampled", new Set(["b3"])).b3, /^[0-9a-f]{32}-[0-9a-f]{16}-0$/);
+});
