@@ -7,13 +7,12 @@ import argparse
 import functools
 import json
 import os
-import threading
 from http.client import HTTPConnection
 from types import SimpleNamespace
 
 import pytest
 
-pytest.register_assert_rewrite("servers")
+pytest_plugins = ["servers"]  # until, run_shop and fake_kitchen are there
 
 # What the reader has set for OpenTelemetry would change what the tests see.
 for variable in [name for name in os.environ if name.startswith("OTEL_")]:
@@ -23,12 +22,6 @@ import servers
 from opentelemetry.sdk.trace import SpanProcessor
 
 import microdonuts
-
-
-@pytest.fixture(scope="session")
-def until():
-    """until(condition, what): return the first true value of condition(), or fail after 20 s."""
-    return servers.until
 
 
 class Reply(SimpleNamespace):
@@ -131,19 +124,9 @@ def spans(provider):
     return SPANS
 
 
-def serve(server):
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    return server
-
-
-def close(server):
-    server.shutdown()
-    server.server_close()
-
-
 def new_shop(store, kitchen=None, fry_seconds=0, host="127.0.0.1"):
     arguments = argparse.Namespace(host=host, port=0, kitchen=kitchen, fry_seconds=fry_seconds)
-    return serve(microdonuts.Shop(arguments, store))
+    return servers.serve(microdonuts.Shop(arguments, store))
 
 
 @pytest.fixture(scope="module")
@@ -151,38 +134,37 @@ def shop(provider, store):
     """A shop in this process, whose donuts take no time."""
     server = new_shop(store)
     yield server
-    close(server)
+    servers.close(server)
 
 
 @pytest.fixture
 def start_shop(provider, store):
     """start_shop(kitchen, fry_seconds, host): start another Shop in this process."""
-    yield from started(functools.partial(new_shop, store), close)
+    yield from servers.started(functools.partial(new_shop, store), servers.close)
+
+
+@pytest.fixture(scope="module")
+def front_and_kitchen(provider, store):
+    fake = servers.serve(servers.FakeKitchen())
+    front = new_shop(store, fake.url)
+    yield front, fake
+    servers.close(front)
+    servers.close(fake)
 
 
 @pytest.fixture
-def run_shop():
-    """run_shop(*arguments, folder=ROOT, **env): start microdonuts.py in a process of its own."""
-    yield from started(servers.Process, servers.Process.stop)
+def front(front_and_kitchen):
+    """A shop in this process, whose kitchen is `fake`."""
+    return front_and_kitchen[0]
 
 
 @pytest.fixture
-def fake_kitchen():
-    """fake_kitchen(script): start a FakeKitchen."""
-    yield from started(lambda *script: serve(servers.FakeKitchen(*script)), close)
-
-
-def started(make, end):
-    """Yield a function that makes something, and end all that it has made after the test."""
-    made = []
-
-    def start(*arguments, **options):
-        made.append(make(*arguments, **options))
-        return made[-1]
-
-    yield start
-    for each in made:
-        end(each)
+def fake(front_and_kitchen):
+    """The FakeKitchen that `front` calls, as if it were new."""
+    fake = front_and_kitchen[1]
+    fake.requests.clear()
+    fake.script = fake.cook
+    return fake
 
 
 @pytest.hookimpl(wrapper=True)

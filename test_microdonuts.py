@@ -601,17 +601,6 @@ def test_a_port_that_is_taken_is_one_line(run_shop, shop):
 # ---------------------------------------------------------------- what several tests use
 
 
-@pytest.fixture
-def fake(fake_kitchen):
-    return fake_kitchen()
-
-
-@pytest.fixture
-def front(start_shop, fake):
-    """A shop whose kitchen is `fake`."""
-    return start_shop(fake.url)
-
-
 def tree(spans, parent_id=None, indent=""):
     """Return the spans of a trace as indented text, each below its parent."""
     known = {span.context.span_id for span in spans}

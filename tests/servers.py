@@ -1,6 +1,6 @@
-"""What the tests start: a shop in a process of its own, and a kitchen that the test plays.
+"""What tests start: a shop in a process of its own, and a kitchen that the test plays.
 
-conftest.py makes fixtures of both. Only the standard library is needed here.
+conftest.py loads this file, so that its fixtures are there for every test. It needs pytest alone.
 """
 
 import json
@@ -15,6 +15,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEADLINE = 20  # seconds after which whatever a test waits for has failed
 
@@ -26,6 +28,47 @@ def until(condition, what="it"):
         assert time.monotonic() < end, f"{what} did not happen within {DEADLINE} s"
         time.sleep(0.005)
     return value
+
+
+@pytest.fixture(scope="session", name="until")
+def until_fixture():
+    """until(condition, what): return the first true value of condition(), or fail after 20 s."""
+    return until
+
+
+def serve(server):
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server
+
+
+def close(server):
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run_shop():
+    """run_shop(*arguments, folder=ROOT, **env): start microdonuts.py in a process of its own."""
+    yield from started(Process, Process.stop)
+
+
+@pytest.fixture
+def fake_kitchen():
+    """fake_kitchen(script): start a FakeKitchen."""
+    yield from started(lambda *script: serve(FakeKitchen(*script)), close)
+
+
+def started(make, end):
+    """Yield a function that makes something, and end all that it has made after the test."""
+    made = []
+
+    def start(*arguments, **options):
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    yield start
+    for each in made:
+        end(each)
 
 
 class Process:
