@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 pytest_plugins = ["servers"]  # until, run_shop and fake_kitchen are there
+pytest.register_assert_rewrite("servers")
 
 # What the reader has set for OpenTelemetry would change what the tests see.
 for variable in [name for name in os.environ if name.startswith("OTEL_")]:
