@@ -1,0 +1,364 @@
+"""HTTP: what the shop refuses and how, what the page reads, and the connections to both sides."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import struct
+import threading
+
+import pytest
+from servers import FakeKitchen
+
+ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
+BODY = json.dumps(ORDER).encode()
+LISTING = "/kitchen/get_donuts"
+
+
+def send(shop, start_line, *lines, body=b"", shut=True):
+    """Send these lines as they are, and return all that comes until the connection is closed."""
+    head = "\r\n".join([start_line, *lines, "", ""]).encode("latin-1")
+    with socket.create_connection(("127.0.0.1", shop.server_port), 20) as connection:
+        connection.sendall(head + body)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        got = b""
+        while chunk := connection.recv(65_536):
+            got += chunk
+    return got
+
+
+def read(got):
+    """Return the status and the JSON of an answer that came as bytes."""
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert re.match(rb"HTTP/1\.1 \d{3} ", head), got[:200]
+    return int(got.split(b" ")[1]), json.loads(body)
+
+
+# ---------------------------------------------------------------- refusals
+
+HOST = "Host: localhost"
+REFUSED = [
+    ("a method that nobody knows", ["BREW /order HTTP/1.1", HOST], 501),
+    ("a target of 70,000 bytes", [f"GET /{'a' * 70_000} HTTP/1.1", HOST], 414),
+    ("a header of 70,000 bytes", ["GET / HTTP/1.1", HOST, f"A: {'a' * 70_000}"], 431),
+    ("too many headers", ["GET / HTTP/1.1", HOST, *["A: b"] * 200], 431),
+    ("a target that urlsplit refuses", ["GET http://[/order HTTP/1.1", HOST], 400),
+    ("a Host that urlsplit refuses", ["GET / HTTP/1.1", "Host: ["], 400),
+    ("a Host with a port out of range", ["GET / HTTP/1.1", "Host: localhost:65536"], 400),
+    ("a Content-Length that is none", ["POST /order HTTP/1.1", HOST, "Content-Length: x"], 400),
+    ("a negative one", ["POST /order HTTP/1.1", HOST, "Content-Length: -1"], 400),
+    ("one of six digits", ["POST /order HTTP/1.1", HOST, "Content-Length: 100000"], 400),
+    ("chunks", ["POST /order HTTP/1.1", HOST, "Transfer-Encoding: chunked"], 400),
+    ("a body that is cut short", ["POST /order HTTP/1.1", HOST, "Content-Length: 9"], 400),
+    ("no body", ["POST /order HTTP/1.1", HOST], 400),
+    ("another machine's name", ["GET / HTTP/1.1", "Host: donuts.example"], 421),
+    ("a path above the files", ["GET /static/../kitchen.py HTTP/1.1", HOST], 404),
+    ("the same, encoded", ["GET /static/..%2fkitchen.py HTTP/1.1", HOST], 404),
+    ("a file that is not the page's", ["GET /source/conftest.py HTTP/1.1", HOST], 404),
+]
+
+
+@pytest.mark.parametrize(("what", "lines", "status"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_what_http_refuses_is_json_too(shop, ask, what, lines, status):
+    got, answer = read(send(shop, *lines))
+    assert (got, list(answer)) == (status, ["error"])
+    assert ask(shop, LISTING).status == 200, "it still serves"
+
+
+BAD_BODIES = [b"", b"donuts", b'{"a": "\xff"}', b"[1]", b"null", b'"donuts"', b'{"a":' * 6_000]
+BAD_ITEMS = [
+    *(
+        {"flavor": flavor, "quantity": 1}
+        for flavor in (None, "pizza", "Glazed", "jelly\0", ["jelly"])
+    ),
+    *({"flavor": "jelly", "quantity": quantity} for quantity in (None, 0, -1, 13, 1e9, "2", [1])),
+    *({}, [], "jelly"),
+]
+BAD_IDS = (None, 1, "", "x" * 101, "a\0b", "a\nb", ["x"], {})
+BAD = {
+    "/order": [
+        *BAD_BODIES,
+        *({"donuts": [item]} for item in BAD_ITEMS),
+        *({"donuts": donuts} for donuts in (None, 1, "jelly", {}, [])),
+    ],
+    "/status": [*BAD_BODIES, *({"order_id": order_id} for order_id in BAD_IDS)],
+    "/kitchen/add_donuts": [
+        *BAD_BODIES,
+        *({"order_id": order_id, "flavor": "jelly"} for order_id in BAD_IDS),
+        {"order_id": "x", "flavor": "pizza"},
+    ],
+}
+
+
+@pytest.mark.parametrize("path", BAD)
+def test_fields_that_cannot_be_are_400(shop, ask, path):
+    replies = [(fields, ask(shop, path, fields)) for fields in BAD[path]]
+    got = [(fields, reply.status, list(reply.json)) for fields, reply in replies]
+    assert got == [(fields, 400, ["error"]) for fields in BAD[path]]
+
+
+def test_a_405_says_what_is_allowed(shop, ask):
+    for path, allowed in (("/order", "POST"), (LISTING, "GET"), ("/", "GET"), ("/traces", "GET")):
+        reply = ask(shop, path, method="DELETE")
+        assert (path, reply.status, reply.headers["Allow"].split(", ")[0]) == (path, 405, allowed)
+
+
+def test_head_is_get_without_the_body(shop, ask):
+    for path in ("/", LISTING, "/static/style.css"):
+        whole, head = ask(shop, path), ask(shop, path, method="HEAD")
+        assert (path, head.status, head.body) == (path, 200, b"")
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+        assert head.headers["Content-Length"] == str(len(whole.body))
+
+
+def test_100_continue_is_sent_at_once(shop):
+    lines = ["POST /order HTTP/1.1", HOST, f"Content-Length: {len(BODY)}", "Expect: 100-continue"]
+    with socket.create_connection(("127.0.0.1", shop.server_port), timeout=5) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(BODY)
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+# Host; whether a shop on a loopback address takes it; server.address; server.port.
+HOSTS = [
+    ("localhost", 200, "localhost", 80),
+    ("localhost:8082", 200, "localhost", 8082),
+    ("127.0.0.1:1", 200, "127.0.0.1", 1),
+    ("[::1]:8082", 200, "::1", 8082),
+    ("donuts.example:8088", 421, "donuts.example", 8088),
+    ("localhost.example", 421, "localhost.example", 80),
+    ("10.0.0.1", 421, "10.0.0.1", 80),
+]
+
+
+@pytest.mark.parametrize(("host", "status", "address", "port"), HOSTS)
+def test_a_shop_on_this_machine_is_for_this_machine(
+    shop, start_shop, spans, ask, host, status, address, port
+):
+    everywhere = start_shop(host="0.0.0.0")
+    for server, expected in ((shop, status), (everywhere, 200)):
+        reply = ask(server, LISTING, headers={"Host": host})
+        [span] = spans.of(reply, 1)
+        assert reply.status == expected
+        assert span.attributes["server.address"] == address
+        assert span.attributes["server.port"] == port
+    if status == 421:
+        assert "--host 0.0.0.0" in ask(shop, LISTING, headers={"Host": host}).json["error"]
+
+
+def test_a_shop_on_every_address_calls_itself_by_127_0_0_1(start_shop, ask):
+    everywhere = start_shop(host="0.0.0.0")
+    assert everywhere.url == f"http://127.0.0.1:{everywhere.server_port}"
+    assert ask(everywhere, "/order", ORDER).status == 200
+
+
+# What a browser says of a request; and the status. A proxy may have rewritten Origin or Host.
+SITES = [
+    ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "https://abc-8082.app.github.dev"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),
+    ({"Origin": "http://localhost:8082"}, 200),
+    ({}, 200),
+]
+
+
+@pytest.mark.parametrize(("headers", "status"), SITES)
+def test_only_a_page_of_another_site_may_not_order(shop, ask, headers, status):
+    headers = headers | {"Content-Type": "application/x-www-form-urlencoded"}  # is not looked at
+    assert ask(shop, "/order", ORDER, headers).status == status
+
+
+# ---------------------------------------------------------------- what the page reads
+
+
+def test_the_page_and_what_it_reads_are_not_traced(shop, spans, ask):
+    for path in ("/", "/source/kitchen.py", "/static/style.css", "/traces", f"/traces/{'0' * 32}"):
+        reply = ask(shop, path)
+        assert (path, reply.status, reply.headers["Server-Timing"]) == (path, 200, None)
+    assert spans == []
+
+
+def test_files_have_a_type_that_a_browser_takes_and_a_policy(shop, ask):
+    for path, kind in (
+        ("/", "html"),
+        ("/static/style.css", "css"),
+        ("/static/main.js", "javascript"),
+    ):
+        reply = ask(shop, path)
+        assert reply.headers["Content-Type"].endswith((f"/{kind}", f"/{kind}; charset=utf-8"))
+        assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
+
+
+def test_the_traces_are_listed_and_shown(shop, spans, ask):
+    reply = ask(shop, "/order", ORDER)
+    found = spans.of(reply, 7)
+    listed = ask(shop, "/traces")
+    assert listed.headers["Propagation-Fields"] == "baggage, traceparent, tracestate"
+    first = json.loads(found[0].to_json())
+    assert listed.json[0] == {"trace_id": reply.trace_id, "spans": 7, "open": 0, "first": first}
+    shown = ask(shop, f"/traces/{reply.trace_id}").json
+    ours = [json.loads(span.to_json()) for span in found]
+    assert sorted(shown["spans"], key=id_of) == sorted(ours, key=id_of)
+    assert shown["missing"] is None
+    unknown = ask(shop, f"/traces/{'0' * 32}").json
+    assert (unknown["spans"], type(unknown["missing"])) == ([], str)
+
+
+def id_of(span):
+    return span["context"]["span_id"]
+
+
+def test_at_most_100_traces_are_listed_and_open_spans_are_counted(front, fake, ask, until):
+    for _ in range(101):
+        ask(front, LISTING)
+    is_over = threading.Event()
+    fake.script = lambda path: is_over.wait(20) and fake.cook(path)
+    check = threading.Thread(target=ask, args=(front, "/status", {"order_id": "o"}))
+    check.start()
+    until(lambda: fake.requests, "the call of the kitchen")
+    listed = ask(front, "/traces").json
+    is_over.set()
+    check.join(20)
+    assert len(listed) == 100
+    assert [(entry["spans"], entry["open"]) for entry in listed[:2]] == [(3, 3), (1, 0)]
+
+
+def test_two_processes_are_one_trace_and_each_span_is_shown_once(run_shop, ask, until):
+    back = run_shop("--fry-seconds", "0", OTEL_SERVICE_NAME="kitchen")
+    front = run_shop("--kitchen", back.url)
+    reply = ask(front, "/order", ORDER)
+    path = f"/traces/{reply.trace_id}"
+    spans = until(lambda: len(found := ask(front, path).json["spans"]) >= 7 and found, "7 spans")
+    services = [span["resource"]["attributes"]["service.name"] for span in spans]
+    assert sorted(services) == ["kitchen"] * 3 + ["microdonuts"] * 4
+    back.stop()
+    shown = ask(front, path).json
+    assert len(shown["spans"]) == 4
+    assert back.url in shown["missing"]
+
+
+def test_a_kitchen_that_is_the_shop_by_another_name_shows_each_span_once(run_shop, ask, until):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    url = f"http://localhost:{port}"
+    shop = run_shop("--port", port, "--kitchen", url, "--fry-seconds", "0")
+    path = f"/traces/{ask(shop, '/order', ORDER).trace_id}"
+    spans = until(lambda: len(found := ask(shop, path).json["spans"]) >= 7 and found, "7 spans")
+    assert len({id_of(span) for span in spans}) == len(spans) == 7
+
+
+answer = FakeKitchen.answer
+NO_TRACES = [
+    *(answer({"error": "no"}, status) for status in ("404 Not Found", "401 No", "500 Oh no")),
+    *(answer(value) for value in ({}, [], None, {"spans": 5}, {"spans": [5]}, {"spans": [{}]})),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+    b"",
+]
+
+
+def test_a_kitchen_that_shows_no_traces_is_a_sentence(front, fake, ask):
+    path = f"/traces/{ask(front, '/status', {'order_id': 'o'}).trace_id}"
+    for sent in NO_TRACES:
+        fake.script = lambda path: sent  # noqa: B023
+        shown = ask(front, path).json
+        assert (sent, len(shown["spans"])) == (sent, 3)
+        assert fake.url in str(shown["missing"]), sent
+
+
+# ---------------------------------------------------------------- spans, and connections
+
+NAMES = [
+    ("GET /nowhere", "GET", {"http.route": None, "url.path": "/nowhere"}),
+    ("GET /order", "GET /order", {"http.response.status_code": 405}),
+    ("GET /caf%C3%A9?", "GET", {"url.path": "/caf%C3%A9", "url.query": None}),
+    ("HEAD /kitchen/get_donuts", "HEAD /kitchen/get_donuts", {"http.route": LISTING}),
+    ("GET /kitchen/get_donuts?x=%20", "GET /kitchen/get_donuts", {"url.query": "x=%20"}),
+    ("GET http://localhost:99/order?a", "GET /order", {"url.path": "/order", "url.query": "a"}),
+]
+
+
+@pytest.mark.parametrize(("request_line", "name", "attributes"), NAMES)
+def test_a_server_span_is_named_after_its_route(shop, spans, request_line, name, attributes):
+    send(shop, f"{request_line} HTTP/1.1", HOST)
+    [span] = spans.wait(1)
+    assert span.name == name
+    assert {key: span.attributes.get(key) for key in attributes} == attributes
+
+
+def test_a_connection_is_kept_and_an_answer_comes_in_one_piece(shop):
+    with socket.create_connection(("127.0.0.1", shop.server_port), timeout=20) as connection:
+        for _ in range(3):
+            connection.sendall(f"GET {LISTING} HTTP/1.1\r\n{HOST}\r\n\r\n".encode())
+            head, _, body = connection.recv(1_000_000).partition(b"\r\n\r\n")
+            assert re.search(rb"Content-Length: (\d+)", head)[1] == str(len(body)).encode()
+
+
+def test_a_call_of_the_kitchen_uses_one_connection_for_each_order(shop, spans, ask):
+    ports = set()
+    for _ in range(2):
+        found = spans.of(ask(shop, "/order", ORDER), 7)
+        calls = [span for span in found if span.parent and span.parent.is_remote]
+        [port] = {span.attributes["network.peer.port"] for span in calls}
+        ports.add(port)
+    assert len(ports) == 2
+
+
+def test_no_proxy_is_between_shop_and_kitchen(run_shop, ask):
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:1")
+    assert ask(run_shop(**proxy), "/order", ORDER).status == 200
+
+
+def test_no_header_follows_a_redirect_to_another_host(front, fake, fake_kitchen, ask):
+    other = fake_kitchen()
+    fake.script = lambda path: fake.answer({}, "307 Go", f"Location: {other.url}{path}")
+    assert ask(front, "/order", ORDER).status == 502
+    assert (len(fake.requests), other.requests) == (1, [])
+
+
+DONUT = {"flavor": "jelly", "order_id": "o", "status": "ready", "ready_in": 0}
+NONSENSE = [
+    *(DONUT | {"status": status} for status in (None, "burned", [])),
+    *(DONUT | {"ready_in": ready_in} for ready_in in (None, "0", [], float("nan"))),
+    {},
+    [],
+    "jelly",
+]
+
+
+@pytest.mark.parametrize("donut", NONSENSE)
+def test_a_kitchen_that_lists_nonsense_is_502(front, fake, ask, donut):
+    fake.script = lambda path: fake.answer([donut]) if "get" in path else fake.cook(path)
+    reply = ask(front, "/status", {"order_id": "o"})
+    assert (reply.status, list(reply.json)) == (502, ["error"])
+
+
+def test_an_answer_that_nobody_takes_is_an_error_of_the_server(front, fake, spans, until, capfd):
+    is_gone = threading.Event()
+    fake.script = lambda path: is_gone.wait(20) and fake.cook(path)
+    connection = http.client.HTTPConnection("127.0.0.1", front.server_port)
+    connection.request("POST", "/status", b'{"order_id": "o"}')
+    until(lambda: fake.requests, "the call of the kitchen")
+    # With this option, to close the connection resets it.
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    is_gone.set()
+    server, *others = spans.wait(3)
+    assert server.attributes["error.type"] in ("ConnectionResetError", "BrokenPipeError")
+    assert "http.response.status_code" not in server.attributes, "not a byte was sent"
+    statuses = [span.status.status_code.name for span in (server, *others)]
+    assert statuses == ["ERROR", "UNSET", "UNSET"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a system that allows two sockets of a port")
+def test_the_start_never_asks_dns(start_shop, monkeypatch):
+    def fail(*arguments):
+        pytest.fail("the start waits for DNS")
+
+    for name in ("getfqdn", "gethostbyaddr", "gethostbyname"):
+        monkeypatch.setattr(socket, name, fail)
+    start_shop(host="0.0.0.0")
