@@ -41,6 +41,10 @@ class Reply(SimpleNamespace):
         """The trace id of the SERVER span, which the answer names in Server-Timing."""
         return self.headers["Server-Timing"].split("-")[1]
 
+    @property
+    def span_id(self):
+        return self.headers["Server-Timing"].split("-")[2]
+
 
 @pytest.fixture(scope="session")
 def ask():
@@ -90,14 +94,24 @@ class Spans(list, SpanProcessor):
         return sorted(self, key=lambda span: span.start_time)
 
     def of(self, trace, count):
-        """Return the same of one trace, which is named by its id or by a Reply."""
-        trace_id = int(getattr(trace, "trace_id", trace), 16)
+        """Return the same of one trace, which is named by its id, or by a Reply.
+
+        The SERVER span of a Reply is waited for, and so are all below it but for "fry".
+        """
+        trace_id = getattr(trace, "trace_id", trace)
+        server_id = getattr(trace, "span_id", "")
 
         def found():
-            return [span for span in self.copy() if span.context.trace_id == trace_id]
+            these = [span for span in self.copy() if ids_of(span).startswith(trace_id)]
+            has_server = any(ids_of(span).endswith(server_id) for span in these)
+            return len(these) >= count and has_server and these
 
-        servers.until(lambda: len(found()) >= count, f"the end of {count} spans of one trace")
-        return sorted(found(), key=lambda span: span.start_time)
+        these = servers.until(found, f"the end of {count} spans of trace {trace_id}")
+        return sorted(these, key=lambda span: span.start_time)
+
+
+def ids_of(span):
+    return f"{span.context.trace_id:032x}-{span.context.span_id:016x}"
 
 
 @pytest.fixture(scope="session")

@@ -64,13 +64,14 @@ def test_donuts_are_fried_one_after_the_other_in_the_order_of_arrival():
     oven, seen = kitchen.Kitchen(fry_seconds=0.06), []
     for flavor in ("glazed", "glazed", "jelly"):
         oven.add_donut("o", flavor)
+    first, second, third = [donut["ready_in"] for donut in oven.get_donuts("o")]
+    assert (second - first, third - second) == (pytest.approx(0.06, abs=0.01),) * 2
     while not seen or seen[-1] != ["ready"] * 3:
         states = [donut["status"] for donut in oven.get_donuts("o")]
         if states not in seen:
             seen.append(states)
     for states in seen:
         assert states == sorted(states, key=kitchen.STATES.index, reverse=True)
-        assert sum(state in ("received", "cooking") for state in states) <= 1, states
     assert kitchen.STATES == ("new_order", "received", "cooking", "ready")
 
 
@@ -231,7 +232,7 @@ def test_each_traced_route_continues_the_callers_trace_and_has_its_attributes(
     shop, spans, ask, until, path
 ):
     assert path in EXAMPLES, f"Give {path} a row in EXAMPLES, in test_microdonuts.py."
-    method, _ = microdonuts.ROUTES[path]
+    [method, *_], _ = microdonuts.ROUTES[path]
     fields, attributes = EXAMPLES[path]
     ask(shop, path, fields, OF_TEST, method)
     name = f"{method} {path}"
@@ -244,7 +245,7 @@ def test_each_traced_route_continues_the_callers_trace_and_has_its_attributes(
 
 @pytest.mark.parametrize("path", TRACED)
 def test_each_traced_route_is_documented(path):
-    method, _ = microdonuts.ROUTES[path]
+    [method, *_], _ = microdonuts.ROUTES[path]
     section = re.search(r"(?ms)^## The endpoints$(.*?)(?=^## |\Z)", README)
     assert section, 'README.md has no section "## The endpoints"'
     is_named = re.search(rf"{re.escape(path)}(?![\w/])", section[1])
@@ -445,7 +446,7 @@ ONE = {"flavor": "glazed", "quantity": 1}
 REFUSALS = [
     ("POST", "/order", b"donuts", 400, "JSON"),
     ("POST", "/order", {"donuts": []}, 400, "donut"),
-    ("POST", "/order", {"donuts": ["glazed"]}, 400, "donuts"),
+    ("POST", "/order", {"donuts": ["glazed"]}, 400, "flavor"),
     ("POST", "/order", {"donuts": [ONE | {"flavor": "pizza"}]}, 400, microdonuts.FLAVORS[-1]),
     ("POST", "/order", {"donuts": [ONE | {"quantity": True}]}, 400, "whole number"),
     ("POST", "/order", {"donuts": [ONE | {"quantity": 2.0}]}, 400, "whole number"),
@@ -595,7 +596,7 @@ def test_a_port_that_is_taken_is_one_line(run_shop, shop):
     second = run_shop("--port", str(shop.server_port))
     assert second.stop() == 2
     [line] = second.err
-    assert f"127.0.0.1 port {shop.server_port}" in line
+    assert line.startswith("microdonuts: cannot listen ")
 
 
 # ---------------------------------------------------------------- what several tests use
