@@ -30,6 +30,17 @@ def until(condition, what="it"):
     return value
 
 
+def table(name):
+    """Return the rows of tests/<name>.json."""
+    return json.loads((ROOT / "tests" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows(name, **chosen):
+    """Run a test with each row of tests/<name>.json that has these values."""
+    picked = [row for row in table(name) if row.items() >= chosen.items()]
+    return pytest.mark.parametrize("row", picked, ids=[row["what"] for row in picked])
+
+
 @pytest.fixture(scope="session", name="until")
 def until_fixture():
     """until(condition, what): return the first true value of condition(), or fail after 20 s."""

@@ -4,8 +4,6 @@ The tests send them to a shop, and look at what its kitchen gets. The rows are i
 of traceparents.json are also run by tests/page, against the page.
 """
 
-import json
-import pathlib
 import re
 from urllib.parse import unquote
 
@@ -14,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.propagators.composite import CompositePropagator
+from servers import rows
 
 import kitchen
 
@@ -23,13 +22,6 @@ settings.load_profile("busy machine")
 TRACE_ID, CALLER_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER_ID}-01"
 CHECK = {"order_id": "o"}
-
-
-def rows(name, **chosen):
-    """Run a test with each row of tests/<name>.json that has these values."""
-    table = json.loads((pathlib.Path(__file__).parent / f"{name}.json").read_text("utf-8"))
-    picked = [row for row in table if row.items() >= chosen.items()]
-    return pytest.mark.parametrize("row", picked, ids=[row["what"] for row in picked])
 
 
 @rows("traceparents", header="traceparent")
