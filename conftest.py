@@ -41,10 +41,6 @@ class Reply(SimpleNamespace):
         """The trace id of the SERVER span, which the answer names in Server-Timing."""
         return self.headers["Server-Timing"].split("-")[1]
 
-    @property
-    def span_id(self):
-        return self.headers["Server-Timing"].split("-")[2]
-
 
 @pytest.fixture(scope="session")
 def ask():
@@ -82,36 +78,35 @@ class Spans(list, SpanProcessor):
     """The spans of this process that have ended since the test began, in the order of their ends.
 
     An answer is sent inside its SERVER span, which ends a moment after the answer has arrived. So
-    a test waits for the spans that it expects, with `wait` or `of`.
+    `wait` and `of` wait until no span is open but "fry", which can come much later.
     """
+
+    def __init__(self):
+        self.open = set()
+
+    def on_start(self, span, parent_context=None):
+        if span.name != "fry":
+            self.open.add(span.context.span_id)
 
     def on_end(self, span):
         self.append(span)
+        self.open.discard(span.context.span_id)
 
     def wait(self, count):
         """Return the spans in the order of their starts, when there are at least `count`."""
-        servers.until(lambda: len(self) >= count, f"the end of {count} spans")
+        servers.until(lambda: len(self) >= count and not self.open, f"the end of {count} spans")
         return sorted(self, key=lambda span: span.start_time)
 
     def of(self, trace, count):
-        """Return the same of one trace, which is named by its id, or by a Reply.
-
-        The SERVER span of a Reply is waited for, and so are all below it but for "fry".
-        """
-        trace_id = getattr(trace, "trace_id", trace)
-        server_id = getattr(trace, "span_id", "")
+        """Return the same of one trace, which is named by its id or by a Reply."""
+        trace_id = int(getattr(trace, "trace_id", trace), 16)
 
         def found():
-            these = [span for span in self.copy() if ids_of(span).startswith(trace_id)]
-            has_server = any(ids_of(span).endswith(server_id) for span in these)
-            return len(these) >= count and has_server and these
+            these = [span for span in self.copy() if span.context.trace_id == trace_id]
+            return len(these) >= count and not self.open and these
 
-        these = servers.until(found, f"the end of {count} spans of trace {trace_id}")
+        these = servers.until(found, f"the end of {count} spans of trace {trace_id:032x}")
         return sorted(these, key=lambda span: span.start_time)
-
-
-def ids_of(span):
-    return f"{span.context.trace_id:032x}-{span.context.span_id:016x}"
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +130,7 @@ SPANS = Spans()
 
 @pytest.fixture
 def spans(provider):
+    SPANS.wait(0)
     SPANS.clear()
     return SPANS
 
