@@ -394,6 +394,7 @@ def test_a_donut_that_fails_costs_itself_alone(shop, spans, ask, until, monkeypa
     assert outcome(good) == ("fry", None, None, "UNSET")
     [event] = burned.events
     assert event.attributes["exception.message"] == "it has burned"
+    assert event.attributes["exception.escaped"] == "True"
     check = until(lambda: when_ready(ask, shop, reply.json["order_id"]), "the other donut")
     assert [donut["flavor"] for donut in check["donuts"]] == ["jelly"]
     assert capfd.readouterr().err.count("RuntimeError: it has burned") == 1
@@ -590,6 +591,11 @@ def test_the_terminal_shows_each_span_and_its_function(run_shop, ask, until):
         assert (line["parent"], line["root"]) == (parent_id, None if parent_id else reply.trace_id)
         assert line["function"] == span["attributes"]["code.function.name"].rpartition(".")[2]
     assert max(map(len, shop.out)) <= 121, "a line of the terminal has more than 120 columns"
+
+
+def test_no_span_takes_less_than_no_time(spans):
+    microdonuts.tracer.start_span("x", start_time=2_000_000_000).end(end_time=1_000_000_000)
+    assert " 0.0ms " in microdonuts.terminal_line(spans.wait(1)[0])
 
 
 def test_a_port_that_is_taken_is_one_line(run_shop, shop):
