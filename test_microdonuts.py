@@ -238,7 +238,8 @@ def test_each_traced_route_continues_the_callers_trace_and_has_its_attributes(
     name = f"{method} {path}"
     [server] = until(lambda: named(spans, name), f"a span {name}")
     own = {"http.request.method": method, "http.route": path, "url.path": path}
-    assert dict(server.attributes) == SERVER | own | attributes
+    hint = f"If {name} is to have other attributes, change its row in EXAMPLES, or SERVER."
+    assert dict(server.attributes) == SERVER | own | attributes, hint
     assert f"{server.context.trace_id:032x}-{server.parent.span_id:016x}" == TRACEPARENT[3:-3]
     assert server.parent.is_remote
 
