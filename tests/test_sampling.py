@@ -1,0 +1,67 @@
+"""Sampling: what a sampler sees, and that recorded is not sampled."""
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+import kitchen
+import microdonuts
+
+ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
+CALLER = {
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "User-Agent": "Test/1.0",
+}
+
+
+class Recorder(Sampler):
+    """Has every span recorded and none sampled, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def should_sample(
+        self, parent_context, trace_id, name, kind=None, attributes=None, links=None, **more
+    ):
+        self.asked.append((kind.name, name, set(attributes or ()), len(links or ())))
+        return SamplingResult(Decision.RECORD_ONLY, attributes)
+
+    def get_description(self):
+        return "for a test"
+
+
+@pytest.fixture
+def sampler(monkeypatch):
+    """The sampler of a tracer provider that this process uses during a test."""
+    sampler = Recorder()
+    sampler.store = microdonuts.SpanStore()
+    provider = TracerProvider(sampler=sampler)
+    provider.add_span_processor(sampler.store)
+    for module in (microdonuts, kitchen):
+        monkeypatch.setattr(module, "tracer", provider.get_tracer(module.__name__))
+    return sampler
+
+
+def test_what_a_sampler_sees(shop, ask, sampler):
+    order_id = ask(shop, "/order", ORDER, CALLER).json["order_id"]
+    server, order, client, *_ = sampler.asked
+    url = {"url.scheme", "url.path", "server.address", "server.port"}
+    peer = {"client.address", "network.peer.address", "network.peer.port"}
+    request = {"http.request.method", "http.route", "network.protocol.version"}
+    headers = {"user_agent.original", "http.request.header.traceparent"}
+    assert server == ("SERVER", "POST /order", url | peer | request | headers, 0)
+    assert order == ("INTERNAL", "order", {"microdonuts.order.id", "microdonuts.quantity"}, 0)
+    known = {"http.request.method", "url.full", "server.address", "server.port"}
+    assert client == ("CLIENT", "POST", known, 0)
+    sampler.asked.clear()
+    ask(shop, "/status", {"order_id": order_id})
+    assert sampler.asked[1] == ("INTERNAL", "status", {"microdonuts.order.id"}, 1)
+
+
+def test_what_is_recorded_and_not_sampled_is_on_the_page_and_says_so_to_the_kitchen(
+    front, fake, ask, sampler
+):
+    ask(front, "/status", {"order_id": "o"}, CALLER)
+    assert [span.name for span in sampler.store.spans] == ["POST /status", "status", "GET"]
+    flags = fake.requests[0].headers["traceparent"].rpartition("-")[2]
+    assert int(flags, 16) & 1 == 0
