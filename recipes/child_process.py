@@ -28,8 +28,7 @@ class EnvironmentGetter(DefaultGetter):
 
 def continue_trace():
     """Make the parent's context current. It is never detached: the whole process belongs to it."""
-    parent = propagate.extract(os.environ, context.get_current(), EnvironmentGetter())
-    context.attach(parent)
+    context.attach(propagate.extract(os.environ, context.get_current(), EnvironmentGetter()))
 
 
 def environment_for_child():
