@@ -120,8 +120,8 @@ ROWS = json.loads((ROOT / "tests" / "recipes.json").read_text())
 def test_a_recipe_prints_what_it_should(start, title):
     row = ROWS[title]
     env = row.get("env", {})
-    if "b3multi" in env.values():
-        pytest.importorskip("opentelemetry.propagators.b3")
+    if "needs" in row:
+        pytest.importorskip(*row["needs"])
     program = start(row["command"], **env)
     if "requests" in row:
         kept = HTTPConnection(program.url().removeprefix("http://"), timeout=DEADLINE)
@@ -141,10 +141,7 @@ def test_a_recipe_prints_what_it_should(start, title):
     ("error_type", "answer"),
     [
         ("404", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"),
-        (
-            "http.client.IncompleteRead",
-            b"HTTP/1.1 200 OK\nContent-Length: 9\nConnection: close\n\n{}",
-        ),
+        ("http.client.IncompleteRead", b"HTTP/1.1 200\nContent-Length: 9\nConnection: close\n\n{}"),
         ("http.client.RemoteDisconnected", b""),
         ("ConnectionRefusedError", None),
     ],
