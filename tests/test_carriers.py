@@ -1,0 +1,149 @@
+"""docs/context.md: every row of its tables is run, and says what happens."""
+
+import pickle
+import re
+import subprocess
+import sys
+from contextvars import copy_context
+
+import pytest
+from servers import DEADLINE, ROOT
+
+TEXT = (ROOT / "docs" / "context.md").read_text()
+SECTIONS = dict(re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^## |\Z)", TEXT))
+[SEND_IDS] = re.findall(r"(?ms)^```python\n(.*?)^```", TEXT)
+
+BEGIN = f"""
+import asyncio, contextlib, contextvars, os, queue, subprocess, sys, threading, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from multiprocessing import get_context
+from opentelemetry import context, propagate, trace
+from opentelemetry.sdk.trace import TracerProvider
+
+trace.set_tracer_provider(TracerProvider())
+tracer = trace.get_tracer("ways")
+if sys.argv[1:]:
+    from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+    ThreadingInstrumentor().instrument()
+
+look = "from opentelemetry import trace; print(trace.get_current_span().get_span_context().span_id)"
+
+def work(*_):
+    print(trace.get_current_span().get_span_context().span_id, flush=True)
+
+async def coroutine():
+    work()
+
+{SEND_IDS}
+"""
+# They print the id of the span that is current in the first request, then here, then where the
+# line takes the work to. FIRST is a span only for the workers that are started in it.
+PROGRAMS = {
+    "Tasks": """
+async def read():
+    while job := await jobs.get():
+        job()
+
+async def main():
+    global jobs
+    jobs, loop = asyncio.Queue(), asyncio.get_running_loop()
+    with FIRST:
+        work()
+        reader = START
+    with tracer.start_as_current_span("here"):
+        work()
+        LINE
+    await jobs.put(None)
+    await reader
+
+asyncio.run(main())
+""",
+    "Threads and pools": """
+def read():
+    while job := jobs.get():
+        job()
+
+jobs, pool = queue.SimpleQueue(), ThreadPoolExecutor(1)
+pool.submit(str).result()  # starts its thread
+with FIRST:
+    work()
+    START
+with tracer.start_as_current_span("here"):
+    work()
+    LINE
+jobs.put(None)
+""",
+    "Processes": """
+if __name__ == "__main__":
+    with FIRST:
+        work()
+        pool = START
+        pool.submit(str).result()  # starts its process
+    with tracer.start_as_current_span("here"):
+        work()
+        LINE
+""",
+    "Generators": """
+def rows():
+    LINE
+        yield 1
+
+with FIRST:
+    work()
+with tracer.start_as_current_span("here"):
+    work()
+    for row in rows():
+        work()
+""",
+}
+STARTS = {"Tasks": "asyncio.create_task(read())", "Processes": "ThreadPoolExecutor()"}
+STARTS["Threads and pools"] = "threading.Thread(target=read).start()"
+# The rows of the last table start a worker in FIRST, and these lines give it a job.
+JOBS = {
+    "create_task": ("Tasks", "jobs.put_nowait(work)"),
+    "Thread(": ("Threads and pools", "jobs.put(work)"),
+    "ProcessPool": ("Processes", "pool.submit(work).result()"),
+}
+ROWS = [
+    (title, *map(str.strip, row.split("|")))
+    for title, section in SECTIONS.items()
+    for row in re.findall(r"(?m)^\|(.*`.*)\|$", section)
+]
+
+
+def still_current(folder, title, line, *arguments):
+    """Return the table's word for what is current on the other side of a line."""
+    first, start = "contextlib.nullcontext()", STARTS.get(title, "")
+    if title not in PROGRAMS:
+        first, start = 'tracer.start_as_current_span("first")', line
+        title, line = next(JOBS[name] for name in JOBS if name in line)
+    code = PROGRAMS[title].replace("FIRST", first).replace("LINE", line)
+    (folder / "program.py").write_text(BEGIN + code.replace("START", start))
+    command = [sys.executable, "program.py", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE)
+    first, here, *there = done.stdout.split()
+    assert len(set(there)) == 1 and not done.stderr, (there, done.stderr)
+    words = {first: "no: the first request's", here: "yes", "0": "no"}
+    return words.get(there[0], "no: the generator's own")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[1] for row in ROWS])
+def test_a_row_says_what_happens(tmp_path, row):
+    title, way, alone, with_package, mend = row
+    [line] = re.findall("`(.+?)`", way)
+    assert still_current(tmp_path, title, line) == alone
+    if mended := re.match("`(.+)`$", mend):
+        word = "yes" if title in PROGRAMS else "no"
+        assert still_current(tmp_path, title, mended[1]) == word
+    pytest.importorskip("opentelemetry.instrumentation.threading")
+    assert still_current(tmp_path, title, line, "with the package") == with_package
+
+
+def test_a_copy_is_entered_once_at_a_time_and_cannot_be_pickled():
+    copy = copy_context()
+    with pytest.raises(RuntimeError, match="cannot enter context"):
+        copy.run(copy.run, str)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(copy.run)
