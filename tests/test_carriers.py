@@ -11,7 +11,7 @@ from servers import DEADLINE, ROOT
 
 TEXT = (ROOT / "docs" / "context.md").read_text()
 SECTIONS = dict(re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^## |\Z)", TEXT))
-[SEND_IDS] = re.findall(r"(?ms)^```python\n(.*?)^```", TEXT)
+FENCES = "\n".join(re.findall(r"(?ms)^```python\n(.*?)^```", TEXT))
 
 BEGIN = f"""
 import asyncio, contextlib, contextvars, os, queue, subprocess, sys, threading, time
@@ -36,7 +36,7 @@ def work(*_):
 async def coroutine():
     work()
 
-{SEND_IDS}
+{FENCES}
 """
 # They print the id of the span that is current in the first request, then here, then where the
 # line takes the work to. FIRST is a span only for the workers that are started in it.
@@ -85,20 +85,10 @@ if __name__ == "__main__":
         work()
         LINE
 """,
-    "Generators": """
-def rows():
-    LINE
-        yield 1
-
-with FIRST:
-    work()
-with tracer.start_as_current_span("here"):
-    work()
-    for row in rows():
-        work()
-""",
 }
-STARTS = {"Tasks": "asyncio.create_task(read())", "Processes": "ThreadPoolExecutor()"}
+PROGRAMS["Generators"] = PROGRAMS["Processes"]
+STARTS = {title: "ThreadPoolExecutor()" for title in ("Processes", "Generators")}
+STARTS["Tasks"] = "asyncio.create_task(read())"
 STARTS["Threads and pools"] = "threading.Thread(target=read).start()"
 # The rows of the last table start a worker in FIRST, and these lines give it a job.
 JOBS = {
@@ -115,8 +105,8 @@ ROWS = [
 
 def still_current(folder, title, line, *arguments):
     """Return the table's word for what is current on the other side of a line."""
-    first, start = "contextlib.nullcontext()", STARTS.get(title, "")
-    if title not in PROGRAMS:
+    first, start = "contextlib.nullcontext()", STARTS.get(title)
+    if not start:
         first, start = 'tracer.start_as_current_span("first")', line
         title, line = next(JOBS[name] for name in JOBS if name in line)
     code = PROGRAMS[title].replace("FIRST", first).replace("LINE", line)
@@ -135,7 +125,7 @@ def test_a_row_says_what_happens(tmp_path, row):
     [line] = re.findall("`(.+?)`", way)
     assert still_current(tmp_path, title, line) == alone
     if mended := re.match("`(.+)`$", mend):
-        word = "yes" if title in PROGRAMS else "no"
+        word = "yes" if title in STARTS else "no"
         assert still_current(tmp_path, title, mended[1]) == word
     pytest.importorskip("opentelemetry.instrumentation.threading")
     assert still_current(tmp_path, title, line, "with the package") == with_package
