@@ -14,7 +14,7 @@ SECTIONS = dict(re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^## |\Z)", TEXT))
 FENCES = "\n".join(re.findall(r"(?ms)^```python\n(.*?)^```", TEXT))
 
 BEGIN = f"""
-import asyncio, contextlib, contextvars, os, queue, subprocess, sys, threading, time
+import asyncio, contextlib, contextvars, os, queue, subprocess, sys, threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.trace import TracerProvider
 
+fork, spawn, forkserver = map(get_context, ("fork", "spawn", "forkserver"))
 trace.set_tracer_provider(TracerProvider())
 tracer = trace.get_tracer("ways")
 if sys.argv[1:]:
@@ -38,8 +39,8 @@ async def coroutine():
 
 {FENCES}
 """
-# They print the id of the span that is current in the first request, then here, then where the
-# line takes the work to. FIRST is a span only for the workers that are started in it.
+# They print which span is current in FIRST, here, and where LINE takes the work. FIRST is a span
+# only for the last table's workers, which START in it.
 PROGRAMS = {
     "Tasks": """
 async def read():
@@ -70,9 +71,12 @@ pool.submit(str).result()  # starts its thread
 with FIRST:
     work()
     START
+gate = threading.Event()
 with tracer.start_as_current_span("here"):
     work()
+    future = pool.submit(gate.wait)
     LINE
+gate.set()
 jobs.put(None)
 """,
     "Processes": """
@@ -87,11 +91,10 @@ if __name__ == "__main__":
 """,
 }
 PROGRAMS["Generators"] = PROGRAMS["Processes"]
-STARTS = {title: "ThreadPoolExecutor()" for title in ("Processes", "Generators")}
+STARTS = dict.fromkeys(PROGRAMS, "ThreadPoolExecutor()")
 STARTS["Tasks"] = "asyncio.create_task(read())"
 STARTS["Threads and pools"] = "threading.Thread(target=read).start()"
-# The rows of the last table start a worker in FIRST, and these lines give it a job.
-JOBS = {
+JOBS = {  # for one of those workers
     "create_task": ("Tasks", "jobs.put_nowait(work)"),
     "Thread(": ("Threads and pools", "jobs.put(work)"),
     "ProcessPool": ("Processes", "pool.submit(work).result()"),
@@ -109,10 +112,10 @@ def still_current(folder, title, line, *arguments):
     if not start:
         first, start = 'tracer.start_as_current_span("first")', line
         title, line = next(JOBS[name] for name in JOBS if name in line)
-    code = PROGRAMS[title].replace("FIRST", first).replace("LINE", line)
-    (folder / "program.py").write_text(BEGIN + code.replace("START", start))
-    command = [sys.executable, "program.py", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE)
+    code = PROGRAMS[title].replace("FIRST", first).replace("LINE", line).replace("START", start)
+    (folder / "program.py").write_text(BEGIN + code)
+    command = [sys.executable, folder / "program.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     first, here, *there = done.stdout.split()
     assert len(set(there)) == 1 and not done.stderr, (there, done.stderr)
     words = {first: "no: the first request's", here: "yes", "0": "no"}
@@ -125,8 +128,7 @@ def test_a_row_says_what_happens(tmp_path, row):
     [line] = re.findall("`(.+?)`", way)
     assert still_current(tmp_path, title, line) == alone
     if mended := re.match("`(.+)`$", mend):
-        word = "yes" if title in STARTS else "no"
-        assert still_current(tmp_path, title, mended[1]) == word
+        assert still_current(tmp_path, title, mended[1]) == ("yes" if title in STARTS else "no")
     pytest.importorskip("opentelemetry.instrumentation.threading")
     assert still_current(tmp_path, title, line, "with the package") == with_package
 
