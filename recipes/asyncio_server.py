@@ -1,8 +1,8 @@
 """A SERVER span for each request of a server on asyncio's streams, and children in its tasks.
 
 Copy what connection() does between attach and detach. A task starts with a copy of the context in
-which it was created, so the tasks of a request are in its trace. All requests of a connection share
-a task, so each has to detach what it attached. (traced_http_server.py says what is an error.)
+which it is created, so the tasks of a request are in its trace. The requests of a connection share
+one task, so each has to detach what it attaches. (For errors, see traced_http_server.py.)
 
     python recipes/asyncio_server.py 8081
     curl http://127.0.0.1:8081/cakes

@@ -5,7 +5,6 @@ goes on to every service behind yours. Copy EdgeRequests beside TracedRequests, 
 A request begins a new trace, for which your own sampler decides, with a link to the claimed parent.
 
     python recipes/edge.py 8081
-    curl http://127.0.0.1:8081/
 """
 
 import sys

@@ -1,7 +1,7 @@
 """One trace through a message queue: a dict in each message takes the place of HTTP headers.
 
-Copy send() and process(), and put your broker in place of the list. (For Kafka, RabbitMQ, SQS and
-Celery there are packages.) The names are of OpenTelemetry's messaging conventions, in development.
+Copy send() and process(), with your broker in place of the list. (For Kafka, RabbitMQ, SQS and
+Celery there are packages.) The attributes follow the messaging conventions (status: Development).
 
     python recipes/message_queue.py
 """

@@ -58,7 +58,6 @@ async def main():
         LINE
     await jobs.put(None)
     await reader
-
 asyncio.run(main())
 """,
     "Threads and pools": """

@@ -51,16 +51,18 @@ server.handle_request()
 print("no span above", "0" * 32)
 """,
     "work that fails": """
-from message_queue import print_spans, process
-
+from message_queue import print_spans, process, trace
 print_spans()
-process([{"body": "cake", "headers": None}], lambda bodies: bodies[7])
+try:
+    process([{"body": "cake", "headers": None}], lambda bodies: bodies[7])
+except IndexError:
+    current = trace.get_current_span().get_span_context()
+    print(f"raised, and current is {current.trace_id:032x}")
 """,
     # A shell drops the variables whose names it cannot write.
     "a child behind a shell": """
 import subprocess, sys
 from child_process import environment_for_child, print_spans, trace
-
 print_spans()
 with trace.get_tracer("me").start_as_current_span("parent"):
     shell = f"env | grep -iE '^(TRACE[PS]|BAGG|X.B3)'; {sys.executable} child_process.py child"
