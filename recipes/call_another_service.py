@@ -1,0 +1,58 @@
+"""A CLIENT span for a call of another service, with its attributes and its status.
+
+Copy call(), and use it in place of urlopen(). (For urllib, requests and httpx there are packages.)
+urllib follows redirects, and sends the headers, baggage among them, to wherever they lead.
+
+    python recipes/call_another_service.py http://127.0.0.1:8081/cakes
+"""
+
+import sys
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, StatusCode
+from print_spans import print_spans
+
+tracer = trace.get_tracer("call_another_service")
+
+
+def call(request, timeout=10):
+    """Send a urllib.request.Request. Return the status and the body of the answer."""
+    url = urlsplit(request.full_url)
+    method = request.get_method()
+    attributes = {
+        "http.request.method": method,
+        "url.full": request.full_url,  # if its query can hold secrets, take them out
+        "server.address": url.hostname,
+        "server.port": url.port or (443 if url.scheme == "https" else 80),
+    }
+    span = tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
+    with trace.use_span(span, end_on_exit=True, set_status_on_exception=False):
+        # Only now, because the current span becomes the parent of the other side's span.
+        propagate.inject(request.headers)
+        try:
+            try:
+                response = urlopen(request, timeout=timeout)
+            except HTTPError as answer:  # urllib raises an answer such as 404
+                response = answer
+            with response:
+                span.set_attribute("http.response.status_code", response.status)
+                if response.status >= 400:  # to a client, a 4xx is an error, too
+                    span.set_attribute("error.type", str(response.status))
+                    span.set_status(StatusCode.ERROR)
+                return response.status, response.read()
+        except Exception as error:
+            # A URLError is the wrapper of what went wrong, such as a ConnectionRefusedError.
+            is_wrapper = isinstance(error, URLError) and isinstance(error.reason, Exception)
+            cause = type(error.reason if is_wrapper else error)
+            name = f"{cause.__module__}.{cause.__qualname__}".removeprefix("builtins.")
+            span.set_attribute("error.type", name)
+            span.set_status(StatusCode.ERROR, str(error))
+            raise
+
+
+if __name__ == "__main__":
+    print_spans()
+    print(*call(Request(sys.argv[1])))

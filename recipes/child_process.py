@@ -1,0 +1,52 @@
+"""A child process that goes on with its parent's trace: the environment carries the context.
+
+Copy it without the last part. The child calls continue_trace() before anything else. The variables
+have the names that OpenTelemetry's specification "Environment Variables as Context Propagation
+Carriers" demands, such as X_B3_TRACEID: a shell keeps them, and other languages look for them.
+
+    python recipes/child_process.py parent
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+from opentelemetry import context, propagate, trace
+from opentelemetry.propagators.textmap import DefaultGetter
+from print_spans import print_spans
+
+
+def variable(field):
+    return re.sub("[^A-Z0-9_]", "_", field.upper())
+
+
+class EnvironmentGetter(DefaultGetter):
+    def get(self, carrier, key):
+        return super().get(carrier, variable(key))
+
+
+def continue_trace():
+    """Make the parent's context current. It is never detached: the whole process belongs to it."""
+    context.attach(propagate.extract(os.environ, context.get_current(), EnvironmentGetter()))
+
+
+def environment_for_child():
+    """Return the environment of this process, with the current context in it."""
+    carrier = {}
+    propagate.inject(carrier)
+    # inject writes no tracestate and no baggage if there is none. So those that this process was
+    # started with have to go, or they would be taken for ours.
+    stale = {variable(field) for field in propagate.get_global_textmap().fields}
+    environment = {name: value for name, value in os.environ.items() if name not in stale}
+    return environment | {variable(field): value for field, value in carrier.items()}
+
+
+if __name__ == "__main__":
+    print_spans()
+    continue_trace()
+    [role] = sys.argv[1:]
+    with trace.get_tracer("child_process").start_as_current_span(role):
+        if role == "parent":
+            command = [sys.executable, __file__, "child"]
+            subprocess.run(command, env=environment_for_child(), check=True)

@@ -1,0 +1,180 @@
+"""recipes/: each program, run as it is, prints the lines that tests/recipes.json has for it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.client import HTTPConnection
+
+import pytest
+from servers import DEADLINE, ROOT
+
+# The ids of the traceparent that is sent in tests/recipes.json.
+KNOWN = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "0" * 32, "0" * 16)
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
+# Programs that use a recipe, for what the recipe's own last part does not show.
+PROGRAMS = {
+    "a handler of your own": """
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from opentelemetry import baggage
+from traced_http_server import TracedRequests, print_spans
+
+class Handler(TracedRequests, BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.span.set_attribute("customer", str(baggage.get_baggage("customer")))
+        self.send_response(json.loads(self.path[-3:]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_BREW = do_GET
+
+print_spans()
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(f"http://127.0.0.1:{server.server_port}")
+server.serve_forever()
+""",
+    "the handler of wsgiref": """
+from wsgiref.simple_server import WSGIRequestHandler, demo_app, make_server
+from traced_http_server import TracedRequests, print_spans
+
+print_spans()
+handler = type("Handler", (TracedRequests, WSGIRequestHandler), {})
+server = make_server("127.0.0.1", 0, demo_app, handler_class=handler)
+print(f"http://127.0.0.1:{server.server_port}")
+server.handle_request()
+print("no span above", "0" * 32)
+""",
+    "work that fails": """
+from message_queue import print_spans, process, trace
+print_spans()
+try:
+    process([{"body": "cake", "headers": None}], lambda bodies: bodies[7])
+except IndexError:
+    current = trace.get_current_span().get_span_context()
+    print(f"raised, and current is {current.trace_id:032x}")
+""",
+    # A shell drops the variables whose names it cannot write.
+    "a child behind a shell": """
+import subprocess, sys
+from child_process import environment_for_child, print_spans, trace
+print_spans()
+with trace.get_tracer("me").start_as_current_span("parent"):
+    shell = f"env | grep -iE '^(TRACE[PS]|BAGG|X.B3)'; {sys.executable} child_process.py child"
+    subprocess.run(["sh", "-c", shell], env=environment_for_child())
+""",
+}
+
+
+class Program(subprocess.Popen):
+    """A recipe, or one of the programs above. `text` is what it has printed so far."""
+
+    def __init__(self, command, **env):
+        arguments = ["-c", PROGRAMS[command]] if command in PROGRAMS else command.split()
+        arguments = [sys.executable, "-u", *arguments]
+        super().__init__(arguments, cwd=ROOT / "recipes", env=os.environ | env, **PIPES)
+        self.text = ""
+        self.killer = threading.Timer(DEADLINE, self.kill)
+        self.killer.start()
+
+    def read(self, pattern, count):
+        """Return what matches a pattern, as soon as the program has printed it `count` times."""
+        while len(found := re.findall(pattern, self.text)) < count:
+            line = self.stdout.readline()
+            assert line, f"{pattern} was not printed {count} times: {self.text}"
+            self.text += line
+        return found
+
+    def url(self):
+        return self.read(r"http://[\d.]+:\d+", 1)[0]
+
+    def lines(self, count):
+        """Return the lines that have an id, with a number for each id that was not sent."""
+        lines = "\n".join(self.read(r".*(?:\b\w{32}\b|SPANID|TRACESTATE|BAGGAGE).*", count))
+        lines = re.sub(r"(127.0.0.1:|'server.port': )\d+", r"\1<port>", lines)
+        lines = re.sub("-0[13]$", "-<flags>", lines, flags=re.MULTILINE)
+        ids = dict.fromkeys(re.findall(r"\b(?:[0-9a-f]{16}){1,2}\b", lines))
+        for number, each in enumerate(each for each in ids if each not in KNOWN):
+            lines = lines.replace(each, f"<{number}>")
+        return lines.splitlines()
+
+
+@pytest.fixture
+def start():
+    """start(command, **env): start a Program, which is killed after the test."""
+    programs = []
+    yield lambda command, **env: programs.append(Program(command, **env)) or programs[-1]
+    for program in programs:
+        program.killer.cancel()
+        program.kill()
+        program.communicate()
+
+
+ROWS = json.loads((ROOT / "tests" / "recipes.json").read_text())
+
+
+@pytest.mark.parametrize("title", [title for title in ROWS if "command" in ROWS[title]])
+def test_a_recipe_prints_what_it_should(start, title):
+    row = ROWS[title]
+    env = row.get("env", {})
+    if "needs" in row:
+        pytest.importorskip(*row["needs"])
+    program = start(row["command"], **env)
+    if "requests" in row:
+        kept = HTTPConnection(program.url().removeprefix("http://"), timeout=DEADLINE)
+    for method, target, status, *headers in row.get("requests", []):
+        kept.putrequest(method, target)
+        for header in headers:
+            kept.putheader(*header)
+        kept.endheaders()
+        if status:
+            answer = kept.getresponse()
+            answer.read()
+            assert answer.status == status
+    assert program.lines(len(row["lines"])) == row["lines"]
+
+
+@pytest.mark.parametrize(
+    ("error_type", "answer"),
+    [
+        ("404", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"),
+        ("http.client.IncompleteRead", b"HTTP/1.1 200\nContent-Length: 9\nConnection: close\n\n{}"),
+        ("http.client.RemoteDisconnected", b""),
+        ("ConnectionRefusedError", None),
+    ],
+)
+def test_a_call_that_fails_says_why(start, fake_kitchen, error_type, answer):
+    url = "http://127.0.0.1:9" if answer is None else fake_kitchen(lambda path: answer).url
+    [line] = start(f"call_another_service.py {url}").lines(1)
+    assert " ERROR trace" in line and f"'error.type': '{error_type}'" in line
+
+
+def test_a_call_makes_one_trace_with_the_server_that_it_reaches(start):
+    server = start("traced_http_server.py 0")
+    client = start(f"call_another_service.py {server.url()}/cakes")
+    server.text += "".join(client.read("(?m)^CLIENT .*\n", 1))
+    assert server.lines(2) == ROWS["a call and its server"]["lines"]
+
+
+@pytest.mark.parametrize("propagators", ["tracecontext,baggage", "b3", "b3,baggage"])
+def test_a_kitchen_in_flask_is_on_one_trace_with_the_shop(start, run_shop, ask, propagators):
+    pytest.importorskip("opentelemetry.instrumentation.flask")
+    env = {"OTEL_PROPAGATORS": propagators, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
+    kitchen = start("flask_kitchen.py 0", **env)
+    shop = run_shop("--kitchen", kitchen.url(), OTEL_PROPAGATORS=propagators)
+    reply = ask(shop, "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]})
+    assert (reply.status, reply.json["state"]) == (200, "ready")
+    assert ask(shop, "/status", {"order_id": "nobody"}).status == 404
+    pattern = "SERVER (?:POST|GET) .*?_donuts UNSET .* parent=(\\w+) .*"
+    parents = kitchen.read(pattern, 2)[:2]
+    spans = ask(shop, f"/traces/{reply.trace_id}?here").json["spans"]
+    clients = [span["context"]["span_id"] for span in spans if span["kind"].endswith("CLIENT")]
+    assert [f"0x{parent}" for parent in parents] == clients
+    order_id = reply.json["order_id"] if "baggage" in propagators else "None"
+    assert f"'microdonuts.order.id': '{order_id}'" in kitchen.text
+    assert "'http.request.method': 'POST'" in kitchen.text
