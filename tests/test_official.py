@@ -1,0 +1,196 @@
+"""docs/compare.md and docs/at-work.md, held to the official packages that are installed.
+
+Both sides get the same requests. official.json lists what differs, and the rows of docs/compare.md
+name the same attributes and headers. So a package that changes shows which row is out of date.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
+
+import pytest
+
+for package in ("instrumentation.flask", "instrumentation.urllib", "propagators.b3"):
+    pytest.importorskip(f"opentelemetry.{package}", reason="needs: pip install '.[dev]'")
+
+import flask
+import werkzeug.serving
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.instrumentation import _semconv
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.urllib import URLLibInstrumentor
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+from opentelemetry.propagators.b3 import B3SingleFormat
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from servers import ROOT
+
+import kitchen
+import microdonuts
+
+IDS = {"T": "4bf92f3577b34da6a3ce929d0e0e4736", "S": "00f067aa0ba902b7"}
+OURS_ALONE = re.compile(r"(code|thread|microdonuts|http\.request\.header)\..+")
+PROPAGATORS = {
+    "W3CTraceContext": (TraceContextTextMapPropagator(), kitchen.PROPAGATORS["tracecontext"]),
+    "W3CBaggage": (W3CBaggagePropagator(), kitchen.PROPAGATORS["baggage"]),
+    "B3": (B3SingleFormat(), kitchen.PROPAGATORS["b3"]),
+}
+
+
+def read(path):
+    """Return a text, with ids in place of T and S."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return re.sub(r"\b[TS]\b", lambda match: IDS[match[0]], text)
+
+
+SERVER_REQUESTS, CLIENT_REQUESTS, SPANS, PROPAGATED = json.loads(
+    read("tests/official.json")
+).values()
+
+
+def words(name):
+    """Return what is in backticks in the last cell of the row of docs/compare.md with this name.
+
+    The row goes on below, where the other cells are empty.
+    """
+    row = rf"(?m)^\|(?:[^|\n]*\|)?[^|\n]*`{name}\b.*\n(?:\| \| \|.*\n)*"
+    [lines] = re.findall(row, read("docs/compare.md"))
+    return set(re.findall("`(.+?)`", "".join(re.findall(r"[^|]*\|\n", lines))))
+
+
+@pytest.fixture
+def official(spans, monkeypatch):
+    """A tracer provider for the packages, which are told to write the stable names."""
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    # The variable is read once, when the first package is used.
+    monkeypatch.setattr(_semconv._OpenTelemetrySemanticConventionStability, "_initialized", False)
+    provider = TracerProvider()
+    provider.spans = type(spans)()
+    provider.add_span_processor(provider.spans)
+    return provider
+
+
+def aspects(span, port):
+    """Return {what a span has: its value as text}, with PORT for the server's port."""
+    found = dict(span.attributes)
+    found["name"], found["kind"] = span.name, span.kind.name
+    found["parent"] = span.parent and (span.parent.trace_id, span.parent.span_id)
+    found["status"], found["description"] = span.status.status_code.name, span.status.description
+    found["exceptions"] = " ".join(event.attributes["exception.type"] for event in span.events)
+    texts = {
+        name: re.sub(rf"(^|:){port}$", r"\1PORT", str(value))
+        for name, value in found.items()
+        if value not in (None, "") and not OURS_ALONE.fullmatch(name)
+    }
+    return texts | dict.fromkeys({"client.port", "network.peer.port"} & texts.keys(), "#")
+
+
+def compare(rows, pairs):
+    """Check that what differs is what these rows of official.json and of the document name."""
+    found = {
+        (aspect, title): [aspect, title, theirs.get(aspect), ours.get(aspect)]
+        for title, (theirs, ours) in pairs.items()
+        for aspect in sorted(theirs.keys() | ours.keys())
+        if theirs.get(aspect) != ours.get(aspect)
+    }
+    listed = [each for row in rows for each in SPANS[row]]
+    shown = [
+        found.get((aspect, title), f"{aspect}, {title}: no more") for aspect, title, *_ in listed
+    ]
+    assert list(map(str, shown)) == list(map(str, listed)), "mend official.json and docs/compare.md"
+    names = {aspect for aspect, *_ in listed}
+    new = [each for each in found.values() if each[0] not in names]
+    assert new == [], "add this to official.json and docs/compare.md"
+    known = {aspect for pair in pairs.values() for each in pair for aspect in each}
+    for row in rows:
+        assert words(row) & known == {aspect for aspect, *_ in SPANS[row]}, (
+            f"docs/compare.md, {row}"
+        )
+
+
+@pytest.mark.parametrize("row", ["OpenTelemetryMiddleware", "FlaskInstrumentor"])
+def test_server_spans(row, official, shop, spans, ask, monkeypatch):
+    app = flask.Flask("kitchen", static_folder=None)
+    if row == "FlaskInstrumentor":
+        FlaskInstrumentor.instrument_app(app, tracer_provider=official)
+    else:
+        app.wsgi_app = OpenTelemetryMiddleware(app.wsgi_app, tracer_provider=official)
+
+    def answer(*_):
+        if "raised" in title:
+            raise RuntimeError("a pan fell")
+        return "", int(title[:3])
+
+    for path in ("/order", "/kitchen/get_donuts"):
+        app.add_url_rule(path, path, answer, methods=[microdonuts.ROUTES[path][0]])
+    server = werkzeug.serving.make_server("127.0.0.1", 0, app)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    pairs = {}
+    for title, (method, path, headers) in SERVER_REQUESTS.items():
+        spans.clear()
+        official.spans.clear()
+        with monkeypatch.context() as patch:
+            if "raised" in title:
+                patch.setattr(shop.kitchen, "get_donuts", answer)
+            for url in (f"http://127.0.0.1:{server.server_port}", shop.url):
+                reply = ask(url, path, headers=headers, method=method)
+                assert reply.status == int(title[:3]), f"{title} at {url}"
+        [theirs], [ours] = official.spans.wait(1), spans.wait(1)
+        pairs[title] = aspects(theirs, server.server_port), aspects(ours, shop.server_port)
+    server.shutdown()
+    server.server_close()
+    compare(["trace_request", row], pairs)
+
+
+def test_client_spans(official, spans, fake_kitchen):
+    pairs = {}
+    for title, answer in CLIENT_REQUESTS.items():
+        spans.clear()
+        official.spans.clear()
+        url = fake_kitchen(lambda _, answer=answer: answer.encode()).url
+        if title == "refused":
+            url = "http://127.0.0.1:1"
+        URLLibInstrumentor().instrument(tracer_provider=official)
+        with suppress(OSError, HTTPException):
+            urllib.request.urlopen(f"{url}/kitchen/get_donuts?order_id=x", timeout=5).read()
+        URLLibInstrumentor().uninstrument()
+        with suppress(kitchen.Refusal), kitchen.KitchenClient(url) as client:
+            client.get_donuts("x")
+        [theirs], [ours] = official.spans.wait(1), spans.wait(1)
+        pairs[title] = [aspects(span, url.rpartition(":")[2]) for span in (theirs, ours)]
+    compare(["trace_call"], pairs)
+
+
+@pytest.mark.parametrize("row", PROPAGATED)
+def test_propagators(row):
+    for lines, *expected in PROPAGATED[row]:
+        carrier = {"traceparent": [f"00-{IDS['T']}-{IDS['S']}-01"]}
+        headers = [line.split(": ") for line in lines]
+        carrier |= {
+            name: [value for other, value in headers if other == name] for name, _ in headers
+        }
+        found = [{}, {}]
+        for propagator, sent in zip(PROPAGATORS[row], found, strict=True):
+            propagator.inject(sent, propagator.extract(carrier, Context()))
+        assert found == expected, f"{lines}: theirs, ours"
+    samples = {line for lines, *_ in PROPAGATED[row] for line in lines}
+    assert {word for word in words(row) if ": " in word} == samples, f"docs/compare.md: {row}"
+
+
+def test_the_start_of_at_work_exports_one_trace_in_ten(fake_kitchen):
+    start = re.search(r"(?ms)^```python\n(.*?)^```$", read("docs/at-work.md"))[1]
+    work = "def serve():\n    for _ in range(300):\n        tracer.start_span('work').end()\n"
+    backend = fake_kitchen(lambda path: backend.answer({}))
+    environment = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}
+    subprocess.run([sys.executable, "-c", work + start], env=environment, check=True)
+    [sent] = [ExportTraceServiceRequest.FromString(each.body) for each in backend.requests]
+    assert b"shop" in backend.requests[0].body
+    assert 5 < len(sent.resource_spans[0].scope_spans[0].spans) < 80
