@@ -124,12 +124,6 @@ def environment(hub):
     }
 
 
-def fence(language, first_line):
-    """Return the block of docs/compare.md that begins with this line."""
-    [code] = re.findall(rf"(?ms)^```{language}\n({re.escape(first_line)}.*?)^```$", DOCUMENT)
-    return code
-
-
 def ids(span):
     return f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
 
@@ -253,7 +247,7 @@ def test_a_kitchen_in_node(framework, node, folder, hub, start, start_shop, span
 @pytest.fixture
 def deno_kitchen(python, start, tmp_path):
     port = free_port()
-    program = fence("ts", "const donuts").replace("8083", str(port))
+    program = (HERE / "kitchen.ts").read_text().replace("8083", str(port))
     (tmp_path / "kitchen.ts").write_text(program)
     start(port, python / "deno", "run", "--allow-net", "kitchen.ts", OTEL_DENO="true")
     return f"http://127.0.0.1:{port}"
@@ -286,9 +280,7 @@ def caddy(python, start, tmp_path):
 
     def caddy(url):
         port = free_port()
-        text = fence("", "{\n\tadmin off").replace(
-            "http://127.0.0.1:8084", f"http://127.0.0.1:{port}"
-        )
+        text = (HERE / "Caddyfile").read_text().replace("8084", str(port))
         (tmp_path / "Caddyfile").write_text(
             text.replace("127.0.0.1:8083", url.removeprefix("http://"))
         )
