@@ -56,9 +56,9 @@ def install(folder, listed, *commands):
 def python(folder):
     """The folder of the programs that come from PyPI, python among them."""
     venv = [sys.executable, "-m", "venv", "venv"]
-    install(
-        folder, "requirements.txt", venv, ["venv/bin/pip", "install", "-qr", "requirements.txt"]
-    )
+    pip = ["venv/bin/pip", "install", "-q"]
+    # ddtrace comes last, because together with the others it makes pip try old versions for long.
+    install(folder, "requirements.txt", venv, [*pip, "-r", "requirements.txt"], [*pip, "ddtrace"])
     return folder / "venv" / "bin"
 
 
