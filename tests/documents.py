@@ -116,7 +116,7 @@ class Terminal:
             lines.clear()
         else:
             known = self.here(commands)
-            assert masked(printed, known) == masked(self.here(shown), known)
+            assert masked(printed.strip(), known) == masked(self.here(shown).strip(), known)
 
     def new_spans(self, count):
         """Return {id: span} of the spans that the shops have now, if `count` of them have ended."""

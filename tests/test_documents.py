@@ -1,0 +1,169 @@
+"""README.md and docs/: commands print what is shown below them, and code is right."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.register_assert_rewrite("documents")
+
+from documents import FENCE, TREE, Terminal, fences
+from servers import ROOT
+
+import microdonuts
+
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCES = {path: fences(path) for path in TEXTS}
+
+
+def of_readme(section, language="sh"):
+    """Return the texts of the fences of a section of README that are in a language."""
+    found = [fence for fence in FENCES[TEXTS[0]] if fence.section == section]
+    return [fence.text for fence in found if fence.language == language]
+
+
+def prose_of_readme(section):
+    return re.search(rf"(?ms)^## {re.escape(section)}\n(.*?)(?=^## |\Z)", README)[1]
+
+
+def sections():
+    """Yield the fences of each section that has commands, but for the diffs of test_break.py."""
+    for path, found in FENCES.items():
+        for section in dict.fromkeys(fence.section for fence in found):
+            own = [fence for fence in found if fence.section == section]
+            languages = {fence.language for fence in own}
+            if "sh" in languages and "diff" not in languages:
+                yield pytest.param(own, id=f"{path.name} {section}")
+
+
+@pytest.mark.parametrize("found", list(sections()))
+def test_commands_print_what_is_shown_below_them(found, run_shop):
+    terminal = Terminal(run_shop)
+    for fence, below in zip(found, [*found[1:], fences], strict=True):
+        if fence.language == "sh" and getattr(below, "language", None) == "":
+            terminal.compare(fence.text, below.text)
+        elif fence.language == "sh":
+            terminal.run(fence.text)
+
+
+def code():
+    """Yield each Python fence, but for README's two lines, which have a test of their own."""
+    for path, found in FENCES.items():
+        for fence in found:
+            if fence.language == "python" and fence.section != "The whole idea":
+                yield pytest.param(fence.text, id=f"{path.name} line {fence.line}")
+
+
+def without_indent(text):
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+@pytest.mark.parametrize("shown", list(code()))
+def test_code_is_a_part_of_a_file_or_runs(shown):
+    files = [*ROOT.glob("*.py"), *ROOT.glob("recipes/*.py")]
+    sources = [without_indent(path.read_text(encoding="utf-8")) for path in files]
+    if not any(without_indent(shown) in source for source in sources):
+        program = [sys.executable, "-c", shown]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"no file has these lines, nor do they run:\n{done.stderr}"
+
+
+def test_the_header_of_the_whole_idea_crosses_on_the_terminal():
+    [header] = re.findall(r"(?m)^traceparent: (\S+)", README)
+    _, trace_id, client_id, flags = header.split("-")
+    [shown] = of_readme("Read the terminal", "")
+    [client] = re.findall(r"CLIENT POST .* (\w{16}) \w{16} \w{6}\n", shown)
+    [server] = re.findall(r"SERVER POST /kitchen/.* (\w{16} \w{16} \w{6})\n", shown)
+    [root] = re.findall(r"/#(\w{32})\n", shown)
+    ends = re.findall(r"(?m)^\| `.*\| `(\w{32})` \| `(\w{16})` \| `(\w{16})` \|$", README)
+    assert (root, client) == (trace_id, client_id)
+    assert [trace_id for trace_id, _, _ in ends] == [root, root]
+    assert ends[0][1] == client
+    assert f"{ends[1][1]} {ends[1][2]} {root[:6]}" == server
+
+
+def test_the_two_lines_of_the_whole_idea_write_and_read_the_header():
+    [header] = re.findall(r"(?m)^traceparent: (\S+)", README)
+    _, trace_id, span_id, flags = header.split("-")
+    names = {"headers": {}, "trace_id": int(trace_id, 16), "span_id": int(span_id, 16)}
+    names["flags"] = int(flags, 16)
+    [lines] = of_readme("The whole idea", "python")
+    exec(lines, names)
+    assert names["headers"] == {"traceparent": header}
+    assert (names["trace_id"], names["parent_id"], names["flags"]) == (trace_id, span_id, flags)
+
+
+def test_an_order_is_the_tree_that_readme_shows(run_shop):
+    [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
+    assert TREE.match(tree)
+    Terminal(run_shop).compare(order, tree)
+
+
+def test_two_processes_are_two_services_on_one_trace(run_shop):
+    terminal = Terminal(run_shop)
+    [commands] = of_readme("Two processes")
+    [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
+    terminal.run(commands)
+    terminal.compare(order, tree)
+    assert [len(terminal.shops[port].out) for port in ("8082", "8083")] == [4, 3]
+
+
+SAMPLING = re.findall(
+    r"(?m)^\| `(\w+)` \| (?:no `traceparent`|`(\d\d)`) \| (yes|no) \| `(\d\d)` \|$", README
+)
+
+
+@pytest.mark.parametrize(("sampler", "flags", "is_recorded", "flags_on"), SAMPLING)
+def test_the_table_of_samplers(sampler, flags, is_recorded, flags_on, run_shop, fake_kitchen, ask):
+    kitchen = fake_kitchen()
+    shop = run_shop("--kitchen", kitchen.url, OTEL_TRACES_SAMPLER=sampler)
+    headers = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-{flags}"} if flags else {}
+    ask(shop, "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}, headers)
+    sent = {request.headers["traceparent"].rpartition("-")[2] for request in kitchen.requests}
+    recorded = "yes" if ask(shop, "/traces").json else "no"
+    assert (recorded, sent) == (is_recorded, {flags_on})
+
+
+def test_the_endpoints_are_those_of_the_shop_and_their_last_line_is_refused(run_shop):
+    [commands] = of_readme("The endpoints")
+    shown = re.findall(r"curl '?http://[\d.:]+(/[a-z_/]+)\S*( -d)?", commands)
+    documented = {path: "POST" if has_body else "GET" for path, has_body in shown}
+    routes = {
+        path: method
+        for path, (method, _) in microdonuts.ROUTES.items()
+        if path not in microdonuts.FILES and not path.startswith("/traces")
+    }
+    assert documented == routes, "README, The endpoints: a line with curl for each"
+    *answers, last = Terminal(run_shop).run(commands.replace("\n", "; echo\n")).splitlines()
+    assert ["error" in answer for answer in (*answers, last)] == [False] * 4 + [True]
+
+
+def test_the_options_are_those_of_the_command_line():
+    command = [sys.executable, ROOT / "microdonuts.py", "--help"]
+    env = os.environ | {"COLUMNS": "200"}
+    shown = subprocess.run(command, env=env, capture_output=True, text=True).stdout
+    shown = re.sub(r"\n {3,}", " ", shown)  # an option and its help may be two lines
+    option = r"(?m)^(?:- `|  )(--[a-z-]+).*?(?:\(([\d.]+)\)|$)"
+    assert dict(re.findall(option, prose_of_readme("Settings"))) == dict(re.findall(option, shown))
+
+
+def anchors(path):
+    """Return the anchors that GitHub makes of the headings of a document."""
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    headings = re.findall(r"(?m)^#+ (.+)", text)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*TEXTS, ROOT / "no-tracing" / "README.md"], ids=str)
+def test_links_lead_somewhere(path):
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    lost = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            lost.append(link)
+    assert lost == [], f"{path.name} has links that lead nowhere"
