@@ -20,7 +20,8 @@ FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 # A test installs nothing, and has no Docker.
 NOT_RUN = re.compile(r"\bpip install\b|-m venv\b|^docker |^uv ")
 # OTEL_SERVICE_NAME=kitchen .venv/bin/python broken-shop/microdonuts.py --port 8083
-START = re.compile(r"((?:[A-Z_]+=\S+ )*)\S*python3? (\S+/)?microdonuts\.py(.*)")
+START = re.compile(r"((?:[A-Z_]+=\S+ )*)\S*python3? (|\S+/)microdonuts\.py(.*)")
+PORT = re.compile(r"\b808\d\b")
 ID = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{16}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 LINE = re.compile(r"(?m)^(?P<label>(?:->|<-|  ) [A-Z]+ .+?) +[\d.]+ms +\S+ (?P<id>[0-9a-f]{16}) ")
 TREE = re.compile(r"(\d+) traces?, (\d+) spans?\n")
@@ -62,28 +63,23 @@ class Terminal:
 
     def start(self, line="python microdonuts.py"):
         """Start the shop of a command line, in place of the one on its port."""
-        variables, folder, arguments = START.fullmatch(line.strip()).groups()
+        variables, place, arguments = START.fullmatch(line.strip()).groups()
         [port] = re.findall(r"--port (\d+)", arguments) or ["8082"]
-        arguments = self.here(re.sub(r"--port \d+", "", arguments)).split()
+        arguments = "--fry-seconds 0" + re.sub(r"--port \d+", "", arguments)
+        variables = dict(re.findall(r"([A-Z_]+)=(\S+)", variables))
         if port in self.shops:
             self.shops.pop(port).stop()
-        folder = self.folder / (folder or "")
-        variables = dict(re.findall(r"([A-Z_]+)=(\S+)", variables))
-        self.shops[port] = self.run_shop(
-            "--fry-seconds", "0", *arguments, folder=folder, **variables
-        )
+        arguments = self.here(arguments).split()
+        self.shops[port] = self.run_shop(*arguments, folder=self.folder / place, **variables)
 
     def here(self, text):
         """Return a text with the ports and the Python of this test in place of the document's."""
-
-        def port(match):
-            if match[0] not in self.shops:
-                assert match[0] == "8082", f"no command above starts a shop on {match[0]}:\n{text}"
+        for port in PORT.findall(text):
+            if port not in self.shops:
+                assert port == "8082", f"no command above starts a shop on {port}:\n{text}"
                 self.start()
-            return self.shops[match[0]].url.rpartition(":")[2]
-
         text = re.sub(r"(\.\./)?\.venv/bin/python|\bpython3\b", sys.executable, text)
-        return re.sub(r"\b808\d\b", port, text)
+        return PORT.sub(lambda match: self.shops[match[0]].url.rpartition(":")[2], text)
 
     def run(self, commands):
         """Return what the commands print."""
@@ -110,8 +106,7 @@ class Terminal:
             self.compared |= trace_ids
         elif LINE.match(shown):
             lines = self.shops["8082"].out
-            enough = len(shown.splitlines())
-            until(lambda: len(lines) >= enough, f"a terminal like this:\n{shown}")
+            until(lambda: len(lines) >= shown.count("\n"), f"a terminal like this:\n{shown}")
             assert without_ids("".join(lines)) == without_ids(shown)
             lines.clear()
         else:
