@@ -1,8 +1,7 @@
 """Runs the commands of a document as a reader would, and compares what they show with the document.
 
-A section is what a reader does in one sitting: its commands run one after the other, and its shops
-go on in the background. The fence below a command is what the command prints, or what the terminal
-of the shop shows after it, or the tree of the spans that it leads to.
+A section is what a reader does in one sitting: its commands run one after the other. Below each is
+what it prints, what the shop's terminal shows after it, or the tree of the spans that came of it.
 """
 
 import collections
@@ -40,10 +39,10 @@ def fences(path):
 
 def apply_diff(folder, diff):
     """Change the files of a folder. A hunk has no line numbers: its old lines say where it fits."""
-    for part in re.split(r"(?m)^--- ", diff)[1:]:
-        name = re.search(r"(?m)^\+\+\+ (\S+)", part)[1]
+    for name, hunks in re.findall(r"(?ms)^--- (\S+)\n\+\+\+ \1\n(.*?)(?=^--- |\Z)", diff):
         text = "\n" + (folder / name).read_text(encoding="utf-8")
-        for hunk in re.split(r"(?m)^@@.*\n", part)[1:]:
+        for function, hunk in re.findall(r"(?ms)^@@ ([\w.]+)\(\)\n(.*?)(?=^@@ |\Z)", hunks):
+            assert f"def {function.rpartition('.')[2]}(" in text, f"{name} has no {function}()"
             lines = [line or " " for line in hunk.splitlines()]
             old = "".join(f"\n{line[1:]}" for line in lines if line[0] in " -") + "\n"
             new = "".join(f"\n{line[1:]}" for line in lines if line[0] in " +") + "\n"

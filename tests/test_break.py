@@ -10,7 +10,7 @@ from documents import Terminal, apply_diff, fences
 from servers import ROOT
 
 README = fences(ROOT / "README.md")
-COPY = next(fence.text for fence in README if fence.text.startswith("mkdir -p broken-shop"))
+COPY, START = next(fence.text for fence in README if "broken-shop" in fence.text).splitlines()
 ORDER = next(fence.text for fence in README if fence.section == "Read the terminal")
 
 
@@ -33,9 +33,8 @@ def test_a_change_does_the_damage_that_is_shown(diff, commands, shown, run_shop,
     for name in ("microdonuts.py", "kitchen.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "static", tmp_path / "static")
-    make_copy, start = COPY.splitlines()
     terminal = Terminal(run_shop, tmp_path)
-    terminal.run(make_copy)
+    terminal.run(COPY)
     apply_diff(tmp_path / "broken-shop", diff)
-    terminal.start(start)
+    terminal.start(START)
     terminal.compare(commands, shown)

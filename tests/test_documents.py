@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 pytest.register_assert_rewrite("documents")
 
 from documents import FENCE, TREE, Terminal, fences
+from opentelemetry import environment_variables as api
+from opentelemetry.sdk import environment_variables as sdk
 from servers import ROOT
 
 import microdonuts
@@ -23,10 +26,6 @@ def of_readme(section, language="sh"):
     """Return the texts of the fences of a section of README that are in a language."""
     found = [fence for fence in FENCES[TEXTS[0]] if fence.section == section]
     return [fence.text for fence in found if fence.language == language]
-
-
-def prose_of_readme(section):
-    return re.search(rf"(?ms)^## {re.escape(section)}\n(.*?)(?=^## |\Z)", README)[1]
 
 
 def sections():
@@ -102,13 +101,15 @@ def test_an_order_is_the_tree_that_readme_shows(run_shop):
     Terminal(run_shop).compare(order, tree)
 
 
-def test_two_processes_are_two_services_on_one_trace(run_shop):
+def test_two_processes_are_two_services_on_one_trace(run_shop, ask):
     terminal = Terminal(run_shop)
     [commands] = of_readme("Two processes")
     [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
     terminal.run(commands)
     terminal.compare(order, tree)
-    assert [len(terminal.shops[port].out) for port in ("8082", "8083")] == [4, 3]
+    [[trace], [half]] = [ask(terminal.shops[port], "/traces").json for port in ("8082", "8083")]
+    services = [each["first"]["resource"]["attributes"]["service.name"] for each in (trace, half)]
+    assert services == ["microdonuts", "kitchen"]
 
 
 SAMPLING = re.findall(
@@ -147,7 +148,15 @@ def test_the_options_are_those_of_the_command_line():
     shown = subprocess.run(command, env=env, capture_output=True, text=True).stdout
     shown = re.sub(r"\n {3,}", " ", shown)  # an option and its help may be two lines
     option = r"(?m)^(?:- `|  )(--[a-z-]+).*?(?:\(([\d.]+)\)|$)"
-    assert dict(re.findall(option, prose_of_readme("Settings"))) == dict(re.findall(option, shown))
+    assert dict(re.findall(option, README)) == dict(re.findall(option, shown))
+
+
+def test_what_readme_installs_and_sets_exists():
+    commands = "".join(fence.text for fence in FENCES[TEXTS[0]] if fence.language == "sh")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = [".[dev]", *project["dependencies"], *project["optional-dependencies"]["otlp"]]
+    assert set(re.findall(r"install -q '?([^\s']+)", commands)).difference(packages) == set()
+    assert set(re.findall(r"([A-Z_]+)=", commands)).difference(dir(api), dir(sdk)) == set()
 
 
 def anchors(path):
