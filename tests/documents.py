@@ -117,8 +117,8 @@ class Terminal:
         spans = {}
         for shop in self.shops.values():
             for trace in read_json(f"{shop.url}/traces"):
-                if trace["trace_id"] not in self.compared and not trace["open"]:
-                    found = read_json(f"{shop.url}/traces/{trace['trace_id']}")["spans"]
+                found = read_json(f"{shop.url}/traces/{trace['trace_id']}")["spans"]
+                if trace["trace_id"] not in self.compared and all(x["end_time"] for x in found):
                     spans |= {span["context"]["span_id"]: span for span in found}
         return spans if len(spans) >= count else None
 
