@@ -15,7 +15,7 @@ ORDER = next(fence.text for fence in README if fence.section == "Read the termin
 
 
 def breaks():
-    """Yield each diff, with the commands below it, or else an order, and with what they show."""
+    """Yield each diff with the commands below it, or else an order, and with what they show."""
     for path in (ROOT / "README.md", ROOT / "docs" / "break-it.md"):
         diff, commands = None, ORDER
         for fence in fences(path):
