@@ -13,6 +13,10 @@ import urllib.request
 
 from servers import ROOT, until
 
+sys.path.append(str(ROOT / "no-tracing"))
+
+import walk
+
 Fence = collections.namedtuple("Fence", "language text section line")
 FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 
@@ -38,17 +42,11 @@ def fences(path):
 
 
 def apply_diff(folder, diff):
-    """Change the files of a folder. A hunk has no line numbers: its old lines say where it fits."""
-    for name, hunks in re.findall(r"(?ms)^--- (\S+)\n\+\+\+ \1\n(.*?)(?=^--- |\Z)", diff):
-        text = "\n" + (folder / name).read_text(encoding="utf-8")
-        for function, hunk in re.findall(r"(?ms)^@@ ([\w.]+)\(\)\n(.*?)(?=^@@ |\Z)", hunks):
-            assert f"def {function.rpartition('.')[2]}(" in text, f"{name} has no {function}()"
-            lines = [line or " " for line in hunk.splitlines()]
-            old = "".join(f"\n{line[1:]}" for line in lines if line[0] in " -") + "\n"
-            new = "".join(f"\n{line[1:]}" for line in lines if line[0] in " +") + "\n"
-            assert text.count(old) == 1, f"not once, but {text.count(old)} times in {name}:{old}"
-            text = text.replace(old, new)
-        (folder / name).write_text(text.removeprefix("\n"), encoding="utf-8")
+    """Change a file as walk.py does. Here each hunk names the function in which it is."""
+    name, hunks = re.fullmatch(r"(?s)--- (\S+)\n\+\+\+ \1\n(.*)", diff).groups()
+    for function in re.findall(r"(?m)^@@ .*?(\w+)\(\)$", hunks):
+        assert f"def {function}(" in (folder / name).read_text(encoding="utf-8")
+    walk.apply(folder, diff)
 
 
 class Terminal:
