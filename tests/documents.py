@@ -20,8 +20,8 @@ import walk
 Fence = collections.namedtuple("Fence", "language text section line")
 FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 
-# A test installs nothing, and has no Docker.
-NOT_RUN = re.compile(r"\bpip install\b|-m venv\b|^docker |^uv ")
+# A test installs nothing, runs no tests, and has no Docker.
+NOT_RUN = re.compile(r"\bpip install\b|-m (venv|pytest)\b|^docker |^uv ")
 # OTEL_SERVICE_NAME=kitchen .venv/bin/python broken-shop/microdonuts.py --port 8083
 START = re.compile(r"((?:[A-Z_]+=\S+ )*)\S*python3? (|\S+/)microdonuts\.py(.*)")
 PORT = re.compile(r"\b808\d\b")
