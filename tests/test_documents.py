@@ -104,9 +104,8 @@ def test_an_order_is_the_tree_that_readme_shows(run_shop):
 
 def test_two_processes_are_two_services_on_one_trace(run_shop, ask):
     terminal = Terminal(run_shop)
-    [commands] = of_readme("Two processes")
     [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
-    terminal.run(commands)
+    terminal.run(*of_readme("Two processes"))
     terminal.compare(order, tree)
     [[trace], [half]] = [ask(terminal.shops[port], "/traces").json for port in ("8082", "8083")]
     services = [each["first"]["resource"]["attributes"]["service.name"] for each in (trace, half)]
@@ -168,7 +167,7 @@ def anchors(path):
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", [*TEXTS, ROOT / "no-tracing" / "README.md"], ids=str)
+@pytest.mark.parametrize("path", [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "no-tracing/README.md"])
 def test_links_lead_somewhere(path):
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     lost = []
@@ -177,4 +176,4 @@ def test_links_lead_somewhere(path):
         target = path.parent / name if name else path
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
-    assert lost == [], f"{path.name} has links that lead nowhere"
+    assert lost == [], f"{path} has links that lead nowhere"
