@@ -7,14 +7,13 @@ A trace crosses two boundaries in this file:
     between two threads     Kitchen.add_donut() puts the current context into a queue, beside a
                             donut. Kitchen.fry_forever(), in another thread, takes both out.
 
-This file imports OpenTelemetry's API and never its SDK, as a library should. The API alone records
-nothing. The application, which is microdonuts.py, chooses the SDK.
+This file imports only OpenTelemetry's API, as a library should. The API alone records nothing. The
+application, which is microdonuts.py, chooses the SDK, which records.
 """
 
 import collections
 import contextlib
 import dataclasses
-import itertools
 import json
 import queue
 import re
@@ -31,19 +30,15 @@ from opentelemetry.propagators.textmap import TextMapPropagator, default_getter,
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 tracer = trace.get_tracer("kitchen", schema_url="https://opentelemetry.io/schemas/1.44.0")
+PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3")
 
-###############################################################################
-# BLOCK 5: the CLIENT span, and the shape of every span
-###############################################################################
-
-CALL_SECONDS = 10  # how long to wait for an answer
-HTTP_VERSIONS = {10: "1.0", 11: "1.1"}  # by the numbers of http.client
+##### BLOCK 5: the CLIENT span, and the shape of every span ########################################
 
 
 def trace_call(opener, request):
     """Send a request in a span of kind CLIENT. Return the status and the body of the response.
 
-    Raise OSError or HTTPException if there is no response, or only a part of it.
+    Raise OSError or HTTPException if there is no response or only a part of it.
     """
     # Auto-instrumentation: opentelemetry-instrumentation-urllib wraps OpenerDirector.open(). Its
     # span ends when open() returns, before the body is read.
@@ -51,7 +46,7 @@ def trace_call(opener, request):
     url = urlsplit(request.full_url)
     attributes = {
         "http.request.method": method,
-        # Secrets in a URL would have to be replaced here. The URLs of this shop have none.
+        # If your URLs can hold secrets, replace the secrets here.
         "url.full": request.full_url,
         "server.address": url.hostname,
         "server.port": url.port or 80,
@@ -59,48 +54,50 @@ def trace_call(opener, request):
     # The span is named after the method alone, because a client does not know the server's routes.
     span = tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
     with active_span(span):
-        # Write the ids of the current span into the header traceparent, and the baggage into the
-        # header baggage. The CLIENT span has to be the current one, because the server's span
-        # becomes a child of the span that is named in the header. On the other side,
-        # trace_request() in microdonuts.py reads both headers with propagate.extract().
+        # inject() writes two headers: `traceparent`, with the ids of the current span, and
+        # `baggage`. The CLIENT span has to be current by now, because the server's span becomes a
+        # child of the span in the header. trace_request() in microdonuts.py reads the headers.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        with opener.open(request, timeout=CALL_SECONDS) as response:
+        # After 10 seconds in which nothing comes, this raises TimeoutError.
+        with opener.open(request, timeout=10) as response:
             note_response(span, response)
-            # read() raises IncompleteRead if the body is cut short.
-            return response.status, response.read()
+            # The span covers the body, too. read() raises IncompleteRead if the body is cut short.
+            body = response.read()
+    return response.status, body
 
 
 def note_response(span, response):
     """Write on a CLIENT span what the first line of a response says."""
-    attributes = {
-        "http.response.status_code": response.status,
-        "network.protocol.version": HTTP_VERSIONS[response.version],
-    }
-    span.set_attributes(attributes)
-    # For a client, a 4xx is an error as much as a 5xx. For a server, only a 5xx is.
+    span.set_attribute("http.response.status_code", response.status)
+    # http.client writes HTTP/1.1 as 11.
+    span.set_attribute("network.protocol.version", str(response.version / 10))
+    # For a client, a 4xx is an error, and so is a 5xx. For a server, only a 5xx is. (This opener
+    # returns both like any other response. urllib.request.urlopen() would raise an exception.)
     if response.status >= 400:
         mark_failed(span, str(response.status))
 
 
 @contextlib.contextmanager
 def active_span(span, parent_context=None):
-    """Make a span the current one in a `with` block, and end it after the block.
+    """Make a span current in a `with` block, and end it after the block.
 
-    In the block, the baggage of parent_context is current, too. Without a parent_context, the
-    baggage stays as it is. An exception that leaves the block makes the span an error, unless it
-    is a Refusal below 500.
+    The baggage of parent_context becomes current, too. Without a parent_context, the baggage stays
+    as it is. If an exception leaves the block, the span has failed, unless the exception is a
+    Refusal with a status below 500.
 
-    tracer.start_as_current_span() would do nearly the same. But the baggage of the context that it
-    is given does not become current, and it takes every exception for an error.
+    tracer.start_as_current_span() differs in two points. It does not make the baggage of the
+    context that you give it current, and with it a span fails through every exception.
     """
-    # A context is never changed. This one is a copy of parent_context, with our span in it.
+    # A context never changes. set_span_in_context() returns a copy of parent_context, or of the
+    # current context if that is None. The span is in the copy.
     new_context = trace.set_span_in_context(span, parent_context)
+    # This makes the copy current in this thread. The token can bring back what was current before.
     token = context.attach(new_context)
     try:
         yield
     except Refusal as refusal:
-        # Below 500 the caller has made a mistake, and the work of this span has not failed.
+        # A status below 500 says that the caller made a mistake, and this span has not failed.
         if refusal.status >= 500:
             mark_failed(span, str(refusal.status))
         raise
@@ -108,22 +105,22 @@ def active_span(span, parent_context=None):
         record_failure(span, error)
         raise
     finally:
-        # The token brings back the context from before. Otherwise, whatever this thread does next
-        # would belong to this span: even the next request on the same connection.
+        # Without detach(), this span would be the parent of whatever this thread does next, even of
+        # the next request on the same connection.
         context.detach(token)
         span.end()
 
 
 def mark_failed(span, error_type, description=None):
-    """Give a span the status ERROR, and name the cause in the attribute error.type."""
+    """Give a span the status ERROR. error_type is an HTTP status or the name of an exception."""
     span.set_attribute("error.type", error_type)
     span.set_status(StatusCode.ERROR, description)
 
 
 def record_failure(span, error):
-    """Mark a span as failed by an exception, and record the exception as an event of the span."""
+    """Mark a span as failed, and record the exception as an event, which is a note with a time."""
     error_class = type(error)
-    # The full name, in which builtins have no module.
+    # The name with its module. Built-in exceptions have none in their name.
     name = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
     mark_failed(span, name, str(error))
     span.record_exception(error, escaped=True)
@@ -137,14 +134,8 @@ class Refusal(Exception):
         self.status = status
 
 
-PROPAGATION_HEADERS = ("traceparent", "tracestate", "baggage", "b3")
-
-
 def header_attributes(carrier):
-    """Return the headers that carry a context as attributes of a span, because the page shows them.
-
-    The carrier has the names of the headers in lower case.
-    """
+    """Return the headers that carry a context as attributes, so that the page can show them."""
     return {
         f"http.request.header.{name}": default_getter.get(carrier, name)
         for name in PROPAGATION_HEADERS
@@ -152,26 +143,23 @@ def header_attributes(carrier):
     }
 
 
-###############################################################################
-# BLOCK 6: the calls to the kitchen
-###############################################################################
+##### BLOCK 6: the calls to the kitchen ############################################################
 
 
 class KitchenClient:
-    """Calls the kitchen at `url` about one order, over one connection.
-
-    It is used in a `with` block, which closes the connection.
-    """
+    """Calls the kitchen about one order, over one connection. A `with` block closes it."""
 
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.name = f"Order {order_id}: the kitchen at {url}"  # begins every error sentence
+        self.error = f"Order {order_id}: the kitchen at {url}"  # how error sentences begin
         self.connection = HTTPConnection(urlsplit(url).netloc)
-        # urllib.request.urlopen() would use a proxy, follow redirects, and raise an exception for a
-        # 404. An opener has only the handlers that it is given, and does none of this.
+        # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
+        # 404. An opener does only what its handlers do, and this one has a single handler.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(KeptConnection(self.connection))
+        handler = KeptConnection()
+        handler.connection = self.connection
+        self.opener.add_handler(handler)
 
     def __enter__(self):
         return self
@@ -190,10 +178,7 @@ class KitchenClient:
         return self.call("GET", f"/kitchen/get_donuts?{query}")
 
     def call(self, method, path, body=None):
-        """Return the JSON value of an answer. Raise a Refusal if there is no good answer.
-
-        Its status is 502 or 504, as a gateway's should be, or the 503 of a kitchen that is full.
-        """
+        """Return the JSON value of a good answer. Otherwise raise a Refusal: 502, 503 or 504."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
@@ -201,26 +186,19 @@ class KitchenClient:
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(504, f"{self.name} did not answer in time: try again later.") from error
-        except (OSError, HTTPException, ValueError, OverflowError, RecursionError) as error:
-            raise Refusal(502, f"{self.name} gave no answer, but {error!r}: start it.") from error
+            raise Refusal(504, f"{self.error} did not answer in time: try again later.") from error
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            raise Refusal(502, f"{self.error} is down or sends nonsense: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
         if status == 404 and method == "GET":
             return []
         # A 503 can also come from a proxy that cannot reach the kitchen.
-        status_here = 503 if status == 503 else 502
-        raise Refusal(status_here, f"{self.name} answered with {status}: try again later.")
+        sentence = f"{self.error} answered with {status}: try again later."
+        raise Refusal(503 if status == 503 else 502, sentence)
 
 
 class KeptConnection(urllib.request.HTTPHandler):
-    """Makes urllib send all requests over one connection. It would open one for each.
-
-    With this class the shop takes a third more orders in the same time.
-    """
-
-    def __init__(self, connection):
-        super().__init__()
-        self.connection = connection
+    """Sends all requests over one connection. With one for each, the shop is a third slower."""
 
     def http_open(self, request):
         self.connection.timeout = request.timeout
@@ -229,14 +207,12 @@ class KeptConnection(urllib.request.HTTPHandler):
         return self.connection.getresponse()
 
 
-###############################################################################
-# BLOCK 7: the kitchen, and the context in its queue
-###############################################################################
+##### BLOCK 7: the kitchen, and the context in its queue ###########################################
 
-STATES = ("new_order", "received", "cooking", "ready")  # of a donut, in this order
-MAX_DONUTS = 12  # in an order: a box holds no more
-MAX_WAITING = 10_000  # donuts
-MAX_ORDERS = 10_000  # that are remembered
+STATES = ("new_order", "received", "cooking", "ready")  # of a donut and of an order, in this order
+MAX_DONUTS = 12  # in one order, because a box holds no more
+MAX_WAITING = 10_000  # donuts in the queue
+MAX_ORDERS = 10_000  # in the kitchen's memory
 ORDER_ID_KEY = "microdonuts.order.id"  # the name of an attribute, and of an entry in the baggage
 
 
@@ -248,7 +224,7 @@ class Donut:
     status: str = "new_order"  # one of STATES
 
     def as_dict(self):
-        """Return what the kitchen's answers say of this donut. `ready_in` is in seconds."""
+        """Return the donut as the kitchen's answers show it, with `ready_in` in seconds."""
         return {
             "flavor": self.flavor,
             "order_id": self.order_id,
@@ -260,57 +236,57 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order of arrival.
 
-    To fry is to wait. The class is here to show how a context gets from one thread to another.
+    Frying is only waiting. What this class shows is how a context gets into another thread.
     """
 
-    def __init__(self, fry_seconds=1.4):
+    def __init__(self, fry_seconds):
         self.fry_seconds = fry_seconds
-        # Order id -> list of its donuts, the oldest order first.
-        self.orders = collections.OrderedDict()
-        self.free_at = 0.0  # when all donuts will be fried, by time.monotonic()
-        self.lock = threading.Lock()  # guards orders and free_at
+        self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
         self.waiting = queue.SimpleQueue()  # pairs of a donut and a context
-        # A daemon thread does not keep the program from ending.
+        self.free_at = 0.0  # when the last of these will be ready, by time.monotonic()
+        self.lock = threading.Lock()  # guards the three above
+        # The program can end while a daemon thread still runs.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
     def add_donut(self, order_id, flavor):
         """Put a donut into the queue, together with the current context.
 
-        Raise a Refusal if the kitchen is full, or the order.
+        Raise a Refusal if the kitchen or the order is full.
         """
         # Auto-instrumentation: opentelemetry-instrumentation-threading hands the context to a new
-        # thread, and to a pool. It does nothing for a queue.
+        # thread or to a pool, but not through a queue.
         with self.lock:
             if self.waiting.qsize() >= MAX_WAITING:
                 raise Refusal(503, "The kitchen is full: try again later.")
             donuts = self.orders.setdefault(order_id, [])
             if len(donuts) >= MAX_DONUTS:
                 raise Refusal(400, f"An order has at most {MAX_DONUTS} donuts: begin another one.")
+            # Forget the oldest order. Its donuts are fried nevertheless.
+            if len(self.orders) > MAX_ORDERS:
+                self.orders.popitem(last=False)
 
-            # The page shows at once when the donut will be ready: after all those before it.
+            # The donut is fried after all those before it, so we know now when it will be ready.
             starts_at = max(self.free_at, time.monotonic())
             self.free_at = starts_at + self.fry_seconds
             donut = Donut(order_id, flavor, ready_at=self.free_at)
             donuts.append(donut)
-            if len(self.orders) > MAX_ORDERS:
-                self.orders.popitem(last=False)
 
-            # This thread answers the request, so its SERVER span and its baggage are current here.
-            # They are not in the fryer's thread.
+            # In this thread the SERVER span and the baggage of the request are current. In the
+            # fryer's thread they are not, so send them along.
             request_context = context.get_current()
             self.waiting.put((donut, request_context))
 
     def fry_forever(self):
         """Fry one donut after the other, each in the context of the request that brought it.
 
-        The span "fry" is a child of that request's SERVER span, which may have ended by now. A
-        child may outlive its parent, because it needs only the ids.
+        The span "fry" becomes a child of that request's SERVER span, which may have ended by now. A
+        child may outlive its parent, because it needs nothing but the parent's ids.
         """
         while True:
             donut, request_context = self.waiting.get()
             attributes = {"microdonuts.flavor": donut.flavor, ORDER_ID_KEY: donut.order_id}
-            # Without request_context, "fry" would begin a new trace: in this thread no span is
-            # current.
+            # Without request_context, "fry" would begin a new trace, because no span is current in
+            # this thread.
             span = tracer.start_span("fry", request_context, attributes=attributes)
             try:
                 with active_span(span, request_context):
@@ -318,11 +294,11 @@ class Kitchen:
             except Exception:
                 # The span has recorded the exception. Forget the donut, and fry the next one.
                 traceback.print_exc()
-                with self.lock, contextlib.suppress(KeyError):
+                with self.lock, contextlib.suppress(KeyError, ValueError):
                     self.orders[donut.order_id].remove(donut)
 
     def fry(self, donut):
-        """Take a donut through its states: it is cooking in the last 70 % of the time."""
+        """Take a donut through its states. Cooking takes the last 70 % of the time."""
         donut.status = "received"
         sleep_until(donut.ready_at - 0.7 * self.fry_seconds)
         donut.status = "cooking"
@@ -337,34 +313,30 @@ class Kitchen:
     def get_all_donuts(self):
         """Return the donuts of all orders in the same form."""
         with self.lock:
-            donuts = itertools.chain(*self.orders.values())
-            return [donut.as_dict() for donut in donuts]
+            return [donut.as_dict() for donuts in self.orders.values() for donut in donuts]
 
 
 def sleep_until(moment):
     seconds = moment - time.monotonic()
-    # Even time.sleep(0) gives way to other threads, and a busy shop would then starve the fryer.
+    # Even sleep(0) lets other threads go first, and in a busy shop the fryer would hardly run.
     if seconds > 0:
         time.sleep(seconds)
 
 
-###############################################################################
-# BLOCK 8: W3C Trace Context, Level 2 (www.w3.org/TR/trace-context-2)
-###############################################################################
+##### BLOCK 8: W3C Trace Context, Level 2 (www.w3.org/TR/trace-context-2) ##########################
 
 # traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
-
 TRACEPARENT = re.compile(
     r"""
-    (?! ff ) (?P<version>      [0-9a-f]{2}  ) -   # ff is no version
-    (?! 0{32} ) (?P<trace_id>  [0-9a-f]{32} ) -   # an id that is all zeros is invalid
-    (?! 0{16} ) (?P<parent_id> [0-9a-f]{16} ) -   # the sender's span: our parent
-    (?P<flags>                 [0-9a-f]{2}  )
-    (?P<more>                  -.*          )?    # what a later version may add
+    (?! ff )    (?P<version>   [0-9a-f]{2}  ) -   # ff is invalid
+    (?! 0{32} ) (?P<trace_id>  [0-9a-f]{32} ) -   # all zeros are invalid
+    (?! 0{16} ) (?P<parent_id> [0-9a-f]{16} ) -   # the sender's span, which becomes the parent
+                (?P<flags>     [0-9a-f]{2}  )
+                (?P<more>      -.*          )?    # what a later version may add
     """,
     re.VERBOSE,
 )
-# The flags that exist: the sender may have recorded its span, and the trace id is random.
+# The two flags that exist: the sender may have recorded its span, and the trace id is random.
 SAMPLED = 0b01
 RANDOM = 0b10
 
@@ -372,26 +344,25 @@ RANDOM = 0b10
 class W3CTraceContext(TextMapPropagator):
     """Writes the ids of the current span into headers, and reads the ids of a sender's span.
 
-    set_up_tracing() registers this propagator, so that propagate.inject() and propagate.extract()
-    call it. A carrier holds the headers. A getter returns all values of one header, or None, and a
-    setter writes one header.
+    OpenTelemetry's API has such a propagator. It is written anew here, so that you see how a header
+    is read. set_up_tracing() registers it, and then propagate.inject() and propagate.extract() call
+    it. A carrier holds the headers, a getter reads all values of one, and a setter writes one.
     """
 
     # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. It takes the first
-    # of two traceparents, and drops the whole tracestate if a key is repeated or new in Level 2.
+    # of two traceparents, and drops a tracestate in which a key is repeated or begins with a digit.
 
     fields = {"traceparent", "tracestate"}  # all headers that inject() may write
 
     def extract(self, carrier, context=None, getter=default_getter):
-        """Return a copy of `context` in which the sender's span is the current one.
+        """Return a copy of `context` in which the sender's span is current.
 
-        A span that is started in it becomes a child of the sender's span. If there is no valid
-        traceparent, return `context` unchanged.
+        A span that starts in the copy is a child of the sender's span. Without a valid traceparent,
+        return `context` unchanged.
         """
-        if context is None:
-            context = Context()
+        context = context or Context()
         values = getter.get(carrier, "traceparent") or []
-        # None, or more than one: nobody can say which of them is right.
+        # There is no traceparent, or there are several, and nobody knows which of them is right.
         if len(values) != 1:
             return context
         match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
@@ -408,8 +379,8 @@ class W3CTraceContext(TextMapPropagator):
             trace_flags=TraceFlags(flags),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate")),
         )
-        # The span itself is in another process. A NonRecordingSpan stands in for it: it has the
-        # same ids, and records nothing.
+        # The sender's span is in another process. A NonRecordingSpan stands in for it: it has the
+        # same ids and records nothing.
         return trace.set_span_in_context(NonRecordingSpan(sender_span), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
@@ -429,7 +400,6 @@ def format_traceparent(ids):
 
 
 # tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
-
 TRACESTATE_MEMBER = re.compile(
     r"""
     (?P<key>   [a-z0-9] [a-z0-9_*/@-]{0,255} )
@@ -438,26 +408,25 @@ TRACESTATE_MEMBER = re.compile(
     """,
     re.VERBOSE,
 )
-MAX_MEMBERS = 32
 
 
 class W3CTraceState(dict):
     """What tracing systems keep in a trace for themselves: a key and a value each, newest first.
 
-    It has the methods of the API's TraceState that the SDK and its exporters call.
+    Of the API's TraceState, it has the methods that the SDK and its exporters call.
     """
 
     @classmethod
     def from_header(cls, values):
-        """Return the members of all tracestate headers: none if one member is malformed."""
+        """Return the members of all headers: none if one is malformed or there are over 32."""
         texts = [text.strip(" \t") for text in ",".join(values or []).split(",")]
         # An empty member is allowed.
         matches = [TRACESTATE_MEMBER.fullmatch(text) for text in texts if text]
         members = cls()
-        if None in matches or len(matches) > MAX_MEMBERS:
+        if None in matches or len(matches) > 32:
             return members
         for match in matches:
-            # Of two members with the same key, the first is the newer one.
+            # Of two members with the same key, the first is the newer.
             members.setdefault(match["key"], match["value"])
         return members
 
@@ -469,82 +438,69 @@ class W3CTraceState(dict):
         return str([f"{{key={key}, value={value}}}" for key, value in self.items()])
 
 
-###############################################################################
-# BLOCK 9: W3C Baggage (www.w3.org/TR/baggage)
-###############################################################################
+##### BLOCK 9: W3C Baggage (www.w3.org/TR/baggage) #################################################
 
 # baggage: microdonuts.order.id=3dff9a6c,customer=Am%C3%A9lie;trusted
-
 BAGGAGE_MEMBER = re.compile(
     r"""
     (?P<key>   [!#$%&'*+.^_`|~0-9A-Za-z-]+ )
-    [ \t]* = [ \t]*+                          # *+ gives nothing back, which saves time
-    (?P<value> (?: (?! [",;\\] ) [!-~] )* )    # printable ASCII without space and " , ; \\
-    (?: [ \t]* ; .* )?                        # properties, such as "trusted"
+    [ \t]* = [ \t]*+
+    (?P<value> (?: (?! [",;\\] ) [!-~] )* )   # printable ASCII except a space and these four
+    (?: [ \t]* ; .* )?                       # properties, such as "trusted"
     """,
     re.VERBOSE,
 )
-MAX_BAGGAGE = 8_192  # bytes, which is what every service has to pass on
+MAX_BAGGAGE = 8_192  # bytes, because every service has to pass on as much as this
 
 
 class W3CBaggage(TextMapPropagator):
-    """Writes the current baggage into a header, and reads it. Properties are not passed on.
-
-    (The API's baggage has a value for each key, and no place for properties.)
-    """
+    """Writes baggage into a header and reads it. The API's baggage has no place for properties."""
 
     # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api. It reads only the first
-    # baggage header, writes a space as "+", and takes properties for a part of the value.
+    # baggage header, writes a space as "+", and treats properties as a part of the value.
 
     fields = {"baggage"}
 
     def extract(self, carrier, context=None, getter=default_getter):
-        """Return a copy of `context` with the members of the header as baggage."""
-        if context is None:
-            context = Context()
+        """Return a copy of `context` with the members of the headers as baggage."""
+        context = context or Context()
         header = whole_members(",".join(getter.get(carrier, "baggage") or []))
         members = {}
         for text in header.split(","):
             match = BAGGAGE_MEMBER.fullmatch(text.strip(" \t"))
-            # A malformed member is left out, and the others are kept.
+            # Only a malformed member is left out.
             if match:
                 members[match["key"]] = unquote(match["value"])
-        # inject() begins with the newest entry. So set the last one first, to keep their order.
+        # A dict keeps the order of its entries, and inject() begins with the newest. Therefore set
+        # the last member first, so that the members leave in the order in which they came.
         for key in reversed(members):
             context = baggage.set_baggage(key, members[key], context)
         return context
 
     def inject(self, carrier, context=None, setter=default_setter):
-        """Write the newest entries of the baggage first, as many as there is room for.
-
-        So what this service has added comes first, and what it received keeps its order.
-        """
-        members = []
-        for key, value in reversed(baggage.get_all(context).items()):
-            members.append(f"{key}={quote(str(value))}")
+        """Write the baggage: first what this service has added, then what it has received."""
+        entries = reversed(baggage.get_all(context).items())
+        members = [f"{key}={quote(str(value))}" for key, value in entries]
         header = whole_members(",".join(members))
         if header:
             setter.set(carrier, "baggage", header)
 
 
 def whole_members(header):
-    """Return a header, without the last members if it is longer than MAX_BAGGAGE."""
+    """Return a header without the members that do not fit into MAX_BAGGAGE."""
     if len(header) > MAX_BAGGAGE:
         header = header[: MAX_BAGGAGE + 1].rpartition(",")[0]
     return header
 
 
-###############################################################################
-# BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation)
-###############################################################################
+##### BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation) ###################
 
 # b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1
-
 B3_HEADER = re.compile(
     r"""
     (?! 0+- )   (?P<trace_id> [0-9a-f]{32} | [0-9a-f]{16} ) -
     (?! 0{16} ) (?P<span_id>  [0-9a-f]{16} )
-    (?: - (?P<state> [01d] )       # 0: do not record, 1: record, d: record for debugging
+    (?: - (?P<state> [01d] )       # 0: not sampled, 1: sampled, d: sampled for debugging
         (?: - [0-9a-f]{16} )? )?   # the parent of the sender's span
     """,
     re.VERBOSE,
@@ -552,11 +508,11 @@ B3_HEADER = re.compile(
 
 
 class B3(TextMapPropagator):
-    """Writes the ids of the current span into the single header of B3, and reads the header.
+    """Writes the ids of the current span into the header b3, and reads it.
 
-    A SpanContext can only say "record" or "do not record". So "d" is passed on as "1", the choice
-    that a header without a state leaves to the receiver is "1", and a state without ids is not
-    read. The older form, which has the same parts in several headers, is left out.
+    A SpanContext can only say whether a span is sampled. Therefore "d" is passed on as "1". Without
+    a state, the choice is left to the receiver, and is "1" here. A state without ids is not read.
+    B3's other form, which has a header for each part, is left out.
     """
 
     # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3. They
@@ -565,9 +521,8 @@ class B3(TextMapPropagator):
     fields = {"b3"}
 
     def extract(self, carrier, context=None, getter=default_getter):
-        """Return a copy of `context` in which the sender's span is the current one."""
-        if context is None:
-            context = Context()
+        """Return a copy of `context` in which the sender's span is current."""
+        context = context or Context()
         values = getter.get(carrier, "b3") or [""]
         match = B3_HEADER.fullmatch(values[0].strip(" \t"))
         if match is None:

@@ -6,27 +6,27 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
+The shop takes an order and asks the kitchen to fry the donuts. It does so over HTTP, although both
 are one process by default. Every span, every inject and every extract is written by hand, to show
-what packages for auto-instrumentation do without a change to your code. This is the trace of an
-order of one donut:
+what packages for auto-instrumentation do. This is the trace of an order of one donut:
 
     span                             kind      started by
     POST /order                      SERVER    trace_request()
       order                          INTERNAL  order()
-        POST                         CLIENT    trace_call() injects the context ...
-          POST /kitchen/add_donuts   SERVER    ... and trace_request() extracts it
+        POST                         CLIENT    trace_call(), which injects the context
+          POST /kitchen/add_donuts   SERVER    trace_request(), which extracts it
             fry                      INTERNAL  Kitchen.fry_forever(), in another thread
         GET                          CLIENT    trace_call()
           GET /kitchen/get_donuts    SERVER    trace_request()
 
-A span is one timed piece of work, with attributes: names and values. A trace is all the spans that
-one request leads to. The kind of a span is CLIENT for whoever calls, SERVER for whoever answers,
-and INTERNAL for neither. A context holds a span, and baggage: names and values that travel with the
-trace. Each thread has a current context. A propagator writes a context into the headers of a
-request, which is to inject it, and reads it there, which is to extract it.
+    span          one timed piece of work, with attributes, which are names and values
+    trace         all the spans that one request leads to
+    kind          CLIENT for whoever calls, SERVER for whoever answers, INTERNAL for neither
+    baggage       names and values that travel with a trace
+    context       holds a span and baggage; each thread has a current context
+    propagator    writes a context into the headers of a request (inject) and reads it (extract)
 
-kitchen.py continues where this file ends.
+This file has the server and the endpoints. The calls and the kitchen are in kitchen.py.
 """
 
 import argparse
@@ -56,8 +56,8 @@ try:
 except ImportError:
     sys.exit("microdonuts needs a package: python3 -m pip install 'opentelemetry-sdk>=1.26,<2'")
 
-# opentelemetry.propagate reads this variable when it is imported, and fails if the variable names
-# b3 and no package brings it. We have a b3 of our own, so the variable is taken away before.
+# When opentelemetry.propagate is imported, it reads this variable and fails if there is no package
+# for b3. We bring our own b3, so we remove the variable before the import.
 OTEL_PROPAGATORS = os.environ.pop("OTEL_PROPAGATORS", "") or "tracecontext,baggage"
 
 from opentelemetry import baggage, context, propagate, trace
@@ -71,13 +71,10 @@ from opentelemetry.trace import SpanKind
 from kitchen import MAX_DONUTS, ORDER_ID_KEY, PROPAGATORS, STATES, Kitchen, KitchenClient, Refusal
 from kitchen import active_span, format_traceparent, header_attributes, mark_failed, record_failure
 
-# A tracer starts spans. The names of their attributes are those of OpenTelemetry's semantic
-# conventions.
+# A tracer starts spans. Their attributes have the names of OpenTelemetry's semantic conventions.
 tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/schemas/1.44.0")
 
-###############################################################################
-# BLOCK 1: the SERVER span
-###############################################################################
+##### BLOCK 1: the SERVER span #####################################################################
 
 
 def trace_request(handler):
@@ -85,25 +82,25 @@ def trace_request(handler):
     # Auto-instrumentation: opentelemetry-instrumentation-wsgi does these steps around a WSGI
     # application. There is no package for http.server.
 
-    # A carrier holds the headers, with names in lower case. It has all values of a name, because a
-    # second traceparent must not be overlooked.
+    # Propagators look for names in lower case. Keep all values of a name, because two traceparents
+    # make both of them invalid.
     carrier = {}
-    for name in handler.headers:
-        carrier[name.lower()] = handler.headers.get_all(name)
-    # Read the caller's span and baggage from the headers. trace_call() in kitchen.py writes them
-    # there, with propagate.inject(). A browser usually sends none, and a new trace begins.
+    for header in handler.headers:
+        carrier[header.lower()] = handler.headers.get_all(header)
+    # Read the caller's span and baggage from the headers. trace_call() in kitchen.py writes them. A
+    # browser usually sends no such headers, and then a new trace begins.
     caller_context = propagate.extract(carrier, context.get_current())
 
-    span_name = handler.command  # the method: GET or POST
-    # The route and not the path, because everybody can make up a path.
+    name = handler.command  # the method: GET or POST
+    # Add the route and not the path, because there are few routes, and anybody can make up paths.
     if handler.route:
-        span_name = f"{handler.command} {handler.route}"
+        name += f" {handler.route}"
     attributes = server_attributes(handler, caller_context) | header_attributes(carrier)
-    # The caller's span becomes the parent.
-    span = tracer.start_span(span_name, caller_context, SpanKind.SERVER, attributes)
-    # In the block, our span and the caller's baggage are current. After it, the span has ended.
+    # start_span() takes only the parent from caller_context. active_span(), which is in kitchen.py,
+    # also makes the baggage current. At the end of the block it detaches both and ends the span.
+    span = tracer.start_span(name, caller_context, kind=SpanKind.SERVER, attributes=attributes)
     with active_span(span, caller_context):
-        answer = handler.answer()
+        answer = handler.call_endpoint()
         add_server_timing(answer, span)
         handler.send(answer)
         note_answer(span, answer)
@@ -112,8 +109,8 @@ def trace_request(handler):
 def server_attributes(handler, caller_context):
     """Return the attributes that are known when the span starts.
 
-    With the name, the kind, the links and the parent, these are all that a sampler sees. A sampler
-    decides for each span whether it is recorded.
+    At this moment a sampler decides whether the span is recorded. It sees these attributes, the
+    name, the kind, the links, the parent and the trace id, and nothing that is written later.
     """
     client_address, client_port = handler.client_address
     attributes = {
@@ -121,11 +118,11 @@ def server_attributes(handler, caller_context):
         "http.route": handler.route,
         "url.scheme": "http",
         "url.path": handler.url.path,
-        # Secrets in a query would have to be replaced here. This shop has none.
+        # If your queries can hold secrets, replace the secrets here.
         "url.query": handler.url.query,
         "server.address": handler.host,
         "server.port": handler.port,
-        # No proxy is asked who the client is, so the two addresses are the same.
+        # A header such as X-Forwarded-For is not read, so the client is whoever has connected.
         "client.address": client_address,
         "network.peer.address": client_address,
         "network.peer.port": client_port,
@@ -138,45 +135,44 @@ def server_attributes(handler, caller_context):
 
 
 def add_server_timing(answer, span):
-    """Tell the page which span has answered (Server-Timing, of Trace Context's editor's draft)."""
+    """Tell the page which span has answered, in a header that a draft of Trace Context proposes."""
     span_context = span.get_span_context()
-    # With OTEL_SDK_DISABLED no span is ours: this one is the caller's, or its ids are zeros.
+    # With OTEL_SDK_DISABLED, no span is ours: the ids are zeros, or those of the caller's span.
     if span_context.is_valid and not span_context.is_remote:
-        traceparent = format_traceparent(span_context)
-        answer.headers["Server-Timing"] = f'trace;desc="{traceparent}"'
+        answer.headers["Server-Timing"] = f'trace;desc="{format_traceparent(span_context)}"'
 
 
 def note_answer(span, answer):
-    """Write on a SERVER span what was sent. If nothing could be sent, the span has no status."""
+    """Write on a SERVER span which answer has been sent.
+
+    If sending fails, active_span() records the exception, and the span has no status code.
+    """
     span.set_attribute("http.response.status_code", answer.status)
-    # For a server only a 5xx is an error, because a 4xx is the client's mistake.
+    # call_endpoint() has made a 500 of an exception, so active_span() has not seen the exception.
     if answer.error:
         record_failure(span, answer.error)
+    # For a server, a 4xx is not an error, because the mistake is the client's.
     elif answer.status >= 500:
         mark_failed(span, str(answer.status))
 
 
-###############################################################################
-# BLOCK 2: the endpoints
-###############################################################################
+##### BLOCK 2: the endpoints #######################################################################
 
 # An endpoint gets the request, which is a Handler, and the Shop (both in BLOCK 4). It returns a
-# value, which is sent as JSON, or raises a Refusal.
+# value, which is sent as JSON, or raises a Refusal, which is an HTTP status and a sentence. The
+# kitchen's endpoints share nothing with the shop's, because the kitchen can be another process.
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
-UNKNOWN_ORDER = "The kitchen knows no such order: check the order_id."
+UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
 
 
 def order(request, shop):
-    """Place an order, and return its state.
-
-    The request is POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}.
-    """
-    flavors = read_flavors(request.fields)
+    """Place an order: POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}."""
+    flavors = read_flavors(request.fields)  # one for each donut
     order_id = str(uuid.uuid4())
 
-    # This is a copy of the current context, with the order id in its baggage. So the id travels
-    # with every call, and the kitchen's spans can have it before the kitchen has read the body.
+    # This is a copy of the current context, with the order id in its baggage. Calls that are made
+    # in it carry the id in a header, so that the kitchen can write the id on its spans.
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
     attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
     span = tracer.start_span("order", order_context, attributes=attributes)
@@ -184,42 +180,39 @@ def order(request, shop):
 
     with active_span(span, order_context):
         with KitchenClient(shop.kitchen_url, order_id) as client:
-            # One call for each donut. If a call fails, the donuts before it are fried all the same.
+            # One call for each donut. If a call fails, the earlier donuts are still fried.
             for flavor in flavors:
                 client.add_donut(flavor)
-            return order_state(order_id, client.get_donuts())
+            donuts = client.get_donuts()
+            return order_summary(order_id, donuts)
 
 
 def order_status(request, shop):
-    """Return the state of an order.
-
-    The request is POST /status {"order_id": "..."}.
-    """
+    """Report how far an order is: POST /status {"order_id": "..."}."""
     order_id = read_order_id(request.fields)
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
-    # A status check is not a part of the order: it has a trace of its own. A link leads from its
-    # span to the span of the order.
-    order_span = shop.order_spans.get(order_id)
-    links = [trace.Link(order_span)] if order_span else []
     attributes = {ORDER_ID_KEY: order_id}
+    # The page sends no traceparent, so a status check is in a trace of its own. It is not a part of
+    # the order. A link, which is a pointer to another span, connects it with the span "order".
+    link = shop.order_links.get(order_id)
+    links = [link] if link else []
     span = tracer.start_span("status", order_context, attributes=attributes, links=links)
-
     with active_span(span, order_context):
         with KitchenClient(shop.kitchen_url, order_id) as client:
             donuts = client.get_donuts()
             if not donuts:
                 raise Refusal(404, UNKNOWN_ORDER)
-            return order_state(order_id, donuts)
+            return order_summary(order_id, donuts)
 
 
-def order_state(order_id, donuts):
-    """Return the answer to an order and to a status check. The slowest donut decides."""
+def order_summary(order_id, donuts):
+    """Return the answer to order() and to order_status(). An order is as far as its last donut."""
     try:
-        seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
+        seconds = max(math.ceil(donut["ready_in"]) for donut in donuts)
         progress = min(STATES.index(donut["status"]) for donut in donuts)
-    # Every program can be a kitchen, and this one has sent something that is no list of donuts.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Refusal(502, f"The kitchen sent no donuts for order {order_id}.") from error
+        # Any program can be the kitchen, and what came from this one is not a list of donuts.
+        raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,
         "estimated_delivery_time": seconds,
@@ -228,12 +221,8 @@ def order_state(order_id, donuts):
     }
 
 
-# The kitchen's endpoints follow. They may run in another process (--kitchen), so they share nothing
-# with the endpoints above.
-
-
 def add_donuts(request, shop):
-    """Take one donut. The request is POST /kitchen/add_donuts {"order_id": ..., "flavor": ...}."""
+    """Take one donut: POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed"}."""
     order_id = read_order_id(request.fields)
     flavor = read_flavor(request.fields)
     shop.kitchen.add_donut(order_id, flavor)
@@ -241,7 +230,7 @@ def add_donuts(request, shop):
 
 
 def get_donuts(request, shop):
-    """Return donuts. The request is GET /kitchen/get_donuts, with or without ?order_id=...."""
+    """List the donuts of an order, or of all orders: GET /kitchen/get_donuts?order_id=..."""
     fields = dict(parse_qsl(request.url.query, keep_blank_values=True))
     if "order_id" not in fields:
         return shop.kitchen.get_all_donuts()
@@ -283,9 +272,7 @@ def read_order_id(fields):
     return order_id
 
 
-###############################################################################
-# BLOCK 3: where the spans go
-###############################################################################
+##### BLOCK 3: where the spans go ##################################################################
 
 SOURCES = ("microdonuts.py", "kitchen.py")
 
@@ -293,13 +280,13 @@ SOURCES = ("microdonuts.py", "kitchen.py")
 class CodeLocation(SpanProcessor):
     """Writes on each span which line of this program started it, and in which thread.
 
-    A provider calls on_start() of its processors when a span starts, and on_end() when it ends.
+    A processor is told when a span starts (on_start) and when it ends (on_end).
     """
 
     def on_start(self, span, parent_context=None):
         thread = threading.current_thread()
         attributes = {"thread.id": thread.ident, "thread.name": thread.name}
-        # The SDK has called this method. Go outwards from there, to a line of our own.
+        # The SDK called this method. Go up the stack, to the line of ours that called the SDK.
         frame = sys._getframe(1)
         while frame and not frame.f_code.co_filename.endswith(SOURCES):
             frame = frame.f_back
@@ -337,8 +324,8 @@ def terminal_line(span):
 
     -> CLIENT POST 200     1.5ms  trace_call  <span id> <parent's id> <start of the trace id>
 
-    -> means that the span called another service, and <- that its parent came in a header. A span
-    without a parent has /#<trace id>, which is the address of the trace on the page.
+    The arrow -> means that the span called another service, and <- that its parent came in a
+    header. A span without a parent has /#<trace id>, the address of the trace on the page.
     """
     arrow = "  "
     if span.kind is SpanKind.CLIENT:
@@ -359,7 +346,7 @@ def terminal_line(span):
 
 
 def make_processor(name):
-    """Return a processor that hands each span that ends to an exporter, which takes it away."""
+    """Return a processor that hands ended spans to an exporter, which prints or sends them."""
     if name == "terminal":
         return SimpleSpanProcessor(ConsoleSpanExporter(formatter=terminal_line))
     if name == "console":
@@ -368,7 +355,7 @@ def make_processor(name):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         sys.exit("microdonuts: otlp needs `pip install opentelemetry-exporter-otlp-proto-http`.")
-    # This one sends spans in batches, so that no request waits for a backend.
+    # This processor sends spans in batches, so that no request waits for the backend.
     return BatchSpanProcessor(OTLPSpanExporter())
 
 
@@ -377,27 +364,25 @@ def read_names(variable, value, choices):
     names = [name.strip() for name in value.lower().split(",")]
     unknown = set(names).difference(choices, ["none"])
     if unknown:
-        print(f"microdonuts: {variable}: {unknown} is not in {choices}", file=sys.stderr)
+        print(f"microdonuts: {variable}: {unknown} is not in {[*choices]}", file=sys.stderr)
     return [name for name in names if name in choices]
 
 
 def set_up_tracing(store):
     """Choose the propagators, the processors and the exporters. Return the provider.
 
-    A process can do this only once. The provider makes the spans of all tracers, and its sampler
-    is the one that OTEL_TRACES_SAMPLER names. By default a span is recorded if its parent is, and
-    each new trace is recorded.
+    The provider makes the spans of all tracers, and a process can have only one. Its sampler is
+    the one that OTEL_TRACES_SAMPLER names. By default a span is recorded if its parent is sampled,
+    and each new trace is recorded.
     """
     # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts,
     # with the packages opentelemetry-instrumentation and opentelemetry-distro.
-    names = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, list(PROPAGATORS))
-    propagators = [PROPAGATORS[name] for name in names]
-    propagate.set_global_textmap(CompositePropagator(propagators))
-
-    # A resource says where spans come from. The detector reads OTEL_SERVICE_NAME.
+    names = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, PROPAGATORS)
+    propagate.set_global_textmap(CompositePropagator([PROPAGATORS[name] for name in names]))
+    # A resource says where spans come from. The second one has OTEL_SERVICE_NAME, which wins.
     resource = Resource.create({"service.name": "microdonuts"})
     resource = resource.merge(OTELResourceDetector().detect())
-    # Callers choose how long their headers are, and headers become attributes.
+    # Headers become attributes, and callers choose how long their headers are.
     os.environ.setdefault("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10000")
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(CodeLocation())
@@ -409,25 +394,22 @@ def set_up_tracing(store):
     return provider
 
 
-###############################################################################
-# BLOCK 4: HTTP, and main
-###############################################################################
+##### BLOCK 4: HTTP, and main ######################################################################
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).parent
 # A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
 STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
 FILES = {"/": STATIC / "index.html"}
-FILES |= {f"/static/{path.name}": path for path in STATIC.iterdir()}
+FILES |= {f"/static/{path.name}": path for path in STATIC.glob("*")}
 FILES |= {f"/source/{name}": HERE / name for name in SOURCES}
-# These types are Python's own list. The system's list can be wrong about .js.
+# Only Python's own list of types is used, because the system's can be wrong about .js.
 CONTENT_TYPES = mimetypes.MimeTypes()
-# The page gets no spans, because they would only hide those of the orders.
+# The page gets no spans, because they would hide those of the orders.
 UNTRACED_PATHS = ("/static/", "/source/", "/traces")
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}")
 
-
-# What is sent. `body` is bytes, and `error` an exception that nobody expected.
+# `body` is bytes, and `error` is an exception that nobody expected.
 Answer = collections.namedtuple("Answer", "status body headers error", defaults=[None])
 
 
@@ -459,19 +441,18 @@ def show_trace(request, shop):
     trace_id = request.url.path.removeprefix("/traces/")
     spans = [json.loads(span.to_json()) for span in shop.store.traces().get(trace_id, [])]
     missing = None
-    # With ?here a shop shows its own spans alone. Otherwise two shops would ask each other for
-    # ever.
+    # With ?here a shop shows only its own. Otherwise two shops could ask each other for ever.
     if shop.kitchen_url != shop.url and request.url.query != "here":
         try:
             with NO_PROXY.open(f"{shop.kitchen_url}/traces/{trace_id}?here", timeout=2) as response:
-                spans += json.load(response)["spans"]
-            # Each span once, because the kitchen can be this very shop under another name.
-            spans = list({span["context"]["span_id"]: span for span in spans}.values())
-        # The kitchen is down, or another program.
+                theirs = json.load(response)["spans"]
+            # Keep each span once, because the kitchen can be this very shop under another name.
+            spans = list({span["context"]["span_id"]: span for span in spans + theirs}.values())
+        # The kitchen is down, or it is another program.
         except Exception:
             missing = f"The kitchen at {shop.kitchen_url} does not show its spans."
     if not spans and not missing:
-        missing = "This trace is not remembered: it was not recorded, or is too long ago."
+        missing = "This trace is not here: it was not recorded, or it is too long ago."
     return {"spans": spans, "missing": missing}
 
 
@@ -489,14 +470,14 @@ ROUTES |= dict.fromkeys(FILES, (READ, send_file))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A connection, and its current request. http.server calls do_GET() for each GET request."""
+    """A connection and its current request. http.server calls do_GET() for each GET request."""
 
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds to wait for the client
-    # Head and body leave in one piece, and at once.
+    # Send head and body in one piece and without delay.
     wbufsize = -1
     disable_nagle_algorithm = True
-    # What http.server itself refuses is JSON, too.
+    # Answer in JSON, too, when http.server itself refuses a request.
     error_content_type = "application/json"
     error_message_format = '{"error": "%(explain)s"}'
 
@@ -505,7 +486,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.url = urlsplit(self.path)
             host = urlsplit(f"//{self.headers.get('Host', '')}")
-            self.host, self.port = host.hostname, host.port or 80
+            self.host = host.hostname
+            self.port = host.port or 80
         except ValueError:
             return self.send_error(400)
         path = self.url.path
@@ -513,14 +495,14 @@ class Handler(BaseHTTPRequestHandler):
             path = "/traces/<trace id>"
         self.route = path if path in ROUTES else None
         if path == "/" or path.startswith(UNTRACED_PATHS):
-            self.send(self.answer())
+            self.send(self.call_endpoint())
         else:
             trace_request(self)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
-    def answer(self):
-        """Call the endpoint, and return an Answer: a Refusal or an exception becomes one, too."""
+    def call_endpoint(self):
+        """Return the Answer of the endpoint. A Refusal or an exception becomes an Answer, too."""
         try:
             body = self.read_body()
             self.check_origin()
@@ -533,8 +515,8 @@ class Handler(BaseHTTPRequestHandler):
             result = endpoint(self, self.server)
         except Refusal as refusal:
             return json_answer(refusal.status, {"error": str(refusal)})
-        except OSError:
-            # The client has gone, or is too slow. http.server closes the connection.
+        except (ConnectionError, TimeoutError):
+            # The client has gone or is too slow, and http.server closes the connection.
             raise
         except Exception as error:
             traceback.print_exc()
@@ -544,14 +526,14 @@ class Handler(BaseHTTPRequestHandler):
     def read_body(self):
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,5}", length):
-            # What is not read must not be taken for the next request.
+            # The rest would be read as if it were the next request.
             self.close_connection = True
             raise Refusal(400, "Send a body of at most 99999 bytes, with its Content-Length.")
         return self.rfile.read(int(length))
 
     def check_origin(self):
         """Refuse what another site makes a browser send."""
-        # The name of another site can be made to lead here (DNS rebinding).
+        # Another site can make its own name lead to this machine (DNS rebinding).
         if LOOPBACK.fullmatch(self.server.server_name) and not LOOPBACK.fullmatch(str(self.host)):
             raise Refusal(421, f"Use {self.server.url}/, or start with --host 0.0.0.0.")
         if self.command == "POST" and self.headers.get("Sec-Fetch-Site") == "cross-site":
@@ -584,19 +566,17 @@ class Handler(BaseHTTPRequestHandler):
 
 def read_fields(body):
     """Return the fields of a JSON object: {} if there is no body."""
-    try:
+    with suppress(ValueError, RecursionError):
         fields = json.loads(body or "{}")
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "Send a JSON object.")
-    return fields
+        if isinstance(fields, dict):
+            return fields
+    raise Refusal(400, "Send a JSON object.")
 
 
 class Shop(ThreadingHTTPServer):
     """The server, which has a thread for each connection, and all that the endpoints need."""
 
-    # With the default, 5, a burst of connections waits for seconds.
+    # With the default, which is 5, a burst of connections would wait for seconds.
     request_queue_size = 1_024
     # On Windows, two shops could otherwise share a port.
     allow_reuse_address = os.name != "nt"
@@ -609,13 +589,13 @@ class Shop(ThreadingHTTPServer):
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.kitchen_url = arguments.kitchen or self.url
-        self.order_spans = collections.OrderedDict()  # order id -> SpanContext of its span "order"
+        self.order_links = collections.OrderedDict()  # order id -> a link to the span "order"
 
     def remember_order(self, order_id, span):
-        """Keep the ids of a span "order", for the newest 1,000 orders."""
-        self.order_spans[order_id] = span.get_span_context()
-        if len(self.order_spans) > 1_000:
-            self.order_spans.popitem(last=False)
+        """Keep a link to the span "order", for the newest 1,000 orders."""
+        self.order_links[order_id] = trace.Link(span.get_span_context())
+        if len(self.order_links) > 1_000:
+            self.order_links.popitem(last=False)
 
     def server_bind(self):
         """Bind without asking DNS for the name of this machine, which can take seconds."""
@@ -623,7 +603,7 @@ class Shop(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address
 
     def handle_error(self, request, client_address):
-        """Print an exception, unless it only says that a client has hung up."""
+        """Print an exception, but not one that is about a client who has hung up."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -644,12 +624,13 @@ def fry_seconds(text):
 
 def main():
     parser = argparse.ArgumentParser(description="A donut shop that shows how traces propagate.")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", default=8082, type=int, help="the port to listen on")
-    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop that fries")
-    parser.add_argument("--fry-seconds", default=1.4, type=fry_seconds, help="time for one donut")
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
+    parser.add_argument("--port", default=8082, type=int, help="to listen on (%(default)s)")
+    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="another shop")
+    parser.add_argument(
+        "--fry-seconds", default=1.4, type=fry_seconds, help="for a donut (%(default)s)"
+    )
     arguments = parser.parse_args()
-
     store = SpanStore()
     provider = set_up_tracing(store)
     try:
