@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import itertools
 import json
 import queue
 import threading
@@ -13,11 +12,7 @@ import urllib.request
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlencode, urlsplit
 
-###############################################################################
-# BLOCK 5: the CLIENT span, and the shape of every span
-###############################################################################
-
-CALL_SECONDS = 10  # how long to wait for an answer
+##### BLOCK 5: the CLIENT span, and the shape of every span ########################################
 
 
 class Refusal(Exception):
@@ -28,26 +23,23 @@ class Refusal(Exception):
         self.status = status
 
 
-###############################################################################
-# BLOCK 6: the calls to the kitchen
-###############################################################################
+##### BLOCK 6: the calls to the kitchen ############################################################
 
 
 class KitchenClient:
-    """Calls the kitchen at `url` about one order, over one connection.
-
-    It is used in a `with` block, which closes the connection.
-    """
+    """Calls the kitchen about one order, over one connection. A `with` block closes it."""
 
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.name = f"Order {order_id}: the kitchen at {url}"  # begins every error sentence
+        self.error = f"Order {order_id}: the kitchen at {url}"  # how error sentences begin
         self.connection = HTTPConnection(urlsplit(url).netloc)
-        # urllib.request.urlopen() would use a proxy, follow redirects, and raise an exception for a
-        # 404. An opener has only the handlers that it is given, and does none of this.
+        # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
+        # 404. An opener does only what its handlers do, and this one has a single handler.
         self.opener = urllib.request.OpenerDirector()
-        self.opener.add_handler(KeptConnection(self.connection))
+        handler = KeptConnection()
+        handler.connection = self.connection
+        self.opener.add_handler(handler)
 
     def __enter__(self):
         return self
@@ -66,38 +58,29 @@ class KitchenClient:
         return self.call("GET", f"/kitchen/get_donuts?{query}")
 
     def call(self, method, path, body=None):
-        """Return the JSON value of an answer. Raise a Refusal if there is no good answer.
-
-        Its status is 502 or 504, as a gateway's should be, or the 503 of a kitchen that is full.
-        """
+        """Return the JSON value of a good answer. Otherwise raise a Refusal: 502, 503 or 504."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
-            with self.opener.open(request, timeout=CALL_SECONDS) as response:
+            # After 10 seconds in which nothing comes, this raises TimeoutError.
+            with self.opener.open(request, timeout=10) as response:
                 status, answer = response.status, response.read()
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(504, f"{self.name} did not answer in time: try again later.") from error
-        except (OSError, HTTPException, ValueError, OverflowError, RecursionError) as error:
-            raise Refusal(502, f"{self.name} gave no answer, but {error!r}: start it.") from error
+            raise Refusal(504, f"{self.error} did not answer in time: try again later.") from error
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            raise Refusal(502, f"{self.error} is down or sends nonsense: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
         if status == 404 and method == "GET":
             return []
         # A 503 can also come from a proxy that cannot reach the kitchen.
-        status_here = 503 if status == 503 else 502
-        raise Refusal(status_here, f"{self.name} answered with {status}: try again later.")
+        sentence = f"{self.error} answered with {status}: try again later."
+        raise Refusal(503 if status == 503 else 502, sentence)
 
 
 class KeptConnection(urllib.request.HTTPHandler):
-    """Makes urllib send all requests over one connection. It would open one for each.
-
-    With this class the shop takes a third more orders in the same time.
-    """
-
-    def __init__(self, connection):
-        super().__init__()
-        self.connection = connection
+    """Sends all requests over one connection. With one for each, the shop is a third slower."""
 
     def http_open(self, request):
         self.connection.timeout = request.timeout
@@ -106,14 +89,12 @@ class KeptConnection(urllib.request.HTTPHandler):
         return self.connection.getresponse()
 
 
-###############################################################################
-# BLOCK 7: the kitchen, and the context in its queue
-###############################################################################
+##### BLOCK 7: the kitchen, and the context in its queue ###########################################
 
-STATES = ("new_order", "received", "cooking", "ready")  # of a donut, in this order
-MAX_DONUTS = 12  # in an order: a box holds no more
-MAX_WAITING = 10_000  # donuts
-MAX_ORDERS = 10_000  # that are remembered
+STATES = ("new_order", "received", "cooking", "ready")  # of a donut and of an order, in this order
+MAX_DONUTS = 12  # in one order, because a box holds no more
+MAX_WAITING = 10_000  # donuts in the queue
+MAX_ORDERS = 10_000  # in the kitchen's memory
 
 
 @dataclasses.dataclass
@@ -124,7 +105,7 @@ class Donut:
     status: str = "new_order"  # one of STATES
 
     def as_dict(self):
-        """Return what the kitchen's answers say of this donut. `ready_in` is in seconds."""
+        """Return the donut as the kitchen's answers show it, with `ready_in` in seconds."""
         return {
             "flavor": self.flavor,
             "order_id": self.order_id,
@@ -136,23 +117,22 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order of arrival.
 
-    To fry is to wait.
+    Frying is only waiting.
     """
 
-    def __init__(self, fry_seconds=1.4):
+    def __init__(self, fry_seconds):
         self.fry_seconds = fry_seconds
-        # Order id -> list of its donuts, the oldest order first.
-        self.orders = collections.OrderedDict()
-        self.free_at = 0.0  # when all donuts will be fried, by time.monotonic()
-        self.lock = threading.Lock()  # guards orders and free_at
-        self.waiting = queue.SimpleQueue()  # donuts
-        # A daemon thread does not keep the program from ending.
+        self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
+        self.waiting = queue.SimpleQueue()  # of donuts
+        self.free_at = 0.0  # when the last of these will be ready, by time.monotonic()
+        self.lock = threading.Lock()  # guards the three above
+        # The program can end while a daemon thread still runs.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
     def add_donut(self, order_id, flavor):
         """Put a donut into the queue.
 
-        Raise a Refusal if the kitchen is full, or the order.
+        Raise a Refusal if the kitchen or the order is full.
         """
         with self.lock:
             if self.waiting.qsize() >= MAX_WAITING:
@@ -160,14 +140,15 @@ class Kitchen:
             donuts = self.orders.setdefault(order_id, [])
             if len(donuts) >= MAX_DONUTS:
                 raise Refusal(400, f"An order has at most {MAX_DONUTS} donuts: begin another one.")
+            # Forget the oldest order. Its donuts are fried nevertheless.
+            if len(self.orders) > MAX_ORDERS:
+                self.orders.popitem(last=False)
 
-            # The page shows at once when the donut will be ready: after all those before it.
+            # The donut is fried after all those before it, so we know now when it will be ready.
             starts_at = max(self.free_at, time.monotonic())
             self.free_at = starts_at + self.fry_seconds
             donut = Donut(order_id, flavor, ready_at=self.free_at)
             donuts.append(donut)
-            if len(self.orders) > MAX_ORDERS:
-                self.orders.popitem(last=False)
 
             self.waiting.put(donut)
 
@@ -180,11 +161,11 @@ class Kitchen:
             except Exception:
                 # Forget the donut, and fry the next one.
                 traceback.print_exc()
-                with self.lock, contextlib.suppress(KeyError):
+                with self.lock, contextlib.suppress(KeyError, ValueError):
                     self.orders[donut.order_id].remove(donut)
 
     def fry(self, donut):
-        """Take a donut through its states: it is cooking in the last 70 % of the time."""
+        """Take a donut through its states. Cooking takes the last 70 % of the time."""
         donut.status = "received"
         sleep_until(donut.ready_at - 0.7 * self.fry_seconds)
         donut.status = "cooking"
@@ -199,27 +180,20 @@ class Kitchen:
     def get_all_donuts(self):
         """Return the donuts of all orders in the same form."""
         with self.lock:
-            donuts = itertools.chain(*self.orders.values())
-            return [donut.as_dict() for donut in donuts]
+            return [donut.as_dict() for donuts in self.orders.values() for donut in donuts]
 
 
 def sleep_until(moment):
     seconds = moment - time.monotonic()
-    # Even time.sleep(0) gives way to other threads, and a busy shop would then starve the fryer.
+    # Even sleep(0) lets other threads go first, and in a busy shop the fryer would hardly run.
     if seconds > 0:
         time.sleep(seconds)
 
 
-###############################################################################
-# BLOCK 8: W3C Trace Context, Level 2 (www.w3.org/TR/trace-context-2)
-###############################################################################
+##### BLOCK 8: W3C Trace Context, Level 2 (www.w3.org/TR/trace-context-2) ##########################
 
 
-###############################################################################
-# BLOCK 9: W3C Baggage (www.w3.org/TR/baggage)
-###############################################################################
+##### BLOCK 9: W3C Baggage (www.w3.org/TR/baggage) #################################################
 
 
-###############################################################################
-# BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation)
-###############################################################################
+##### BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation) ###################

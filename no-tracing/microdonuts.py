@@ -2,7 +2,7 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
+The shop takes an order and asks the kitchen to fry the donuts. It does so over HTTP, although both
 are one process by default. no-tracing/README.md is a walkthrough that traces this shop by hand. It
 names places by the banners with BLOCKs in them. Some have nothing below them yet.
 """
@@ -27,58 +27,50 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kitchen import MAX_DONUTS, STATES, Kitchen, KitchenClient, Refusal
 
-###############################################################################
-# BLOCK 1: the SERVER span
-###############################################################################
+##### BLOCK 1: the SERVER span #####################################################################
 
 
-###############################################################################
-# BLOCK 2: the endpoints
-###############################################################################
+##### BLOCK 2: the endpoints #######################################################################
 
 # An endpoint gets the request, which is a Handler, and the Shop (both in BLOCK 4). It returns a
-# value, which is sent as JSON, or raises a Refusal.
+# value, which is sent as JSON, or raises a Refusal, which is an HTTP status and a sentence. The
+# kitchen's endpoints share nothing with the shop's, because the kitchen can be another process.
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
-UNKNOWN_ORDER = "The kitchen knows no such order: check the order_id."
+UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
 
 
 def order(request, shop):
-    """Place an order, and return its state.
-
-    The request is POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}.
-    """
-    flavors = read_flavors(request.fields)
+    """Place an order: POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}."""
+    flavors = read_flavors(request.fields)  # one for each donut
     order_id = str(uuid.uuid4())
 
     with KitchenClient(shop.kitchen_url, order_id) as client:
-        # One call for each donut. If a call fails, the donuts before it are fried all the same.
+        # One call for each donut. If a call fails, the earlier donuts are still fried.
         for flavor in flavors:
             client.add_donut(flavor)
-        return order_state(order_id, client.get_donuts())
+        donuts = client.get_donuts()
+        return order_summary(order_id, donuts)
 
 
 def order_status(request, shop):
-    """Return the state of an order.
-
-    The request is POST /status {"order_id": "..."}.
-    """
+    """Report how far an order is: POST /status {"order_id": "..."}."""
     order_id = read_order_id(request.fields)
     with KitchenClient(shop.kitchen_url, order_id) as client:
         donuts = client.get_donuts()
         if not donuts:
             raise Refusal(404, UNKNOWN_ORDER)
-        return order_state(order_id, donuts)
+        return order_summary(order_id, donuts)
 
 
-def order_state(order_id, donuts):
-    """Return the answer to an order and to a status check. The slowest donut decides."""
+def order_summary(order_id, donuts):
+    """Return the answer to order() and to order_status(). An order is as far as its last donut."""
     try:
-        seconds = math.ceil(max(donut["ready_in"] for donut in donuts))
+        seconds = max(math.ceil(donut["ready_in"]) for donut in donuts)
         progress = min(STATES.index(donut["status"]) for donut in donuts)
-    # Every program can be a kitchen, and this one has sent something that is no list of donuts.
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Refusal(502, f"The kitchen sent no donuts for order {order_id}.") from error
+        # Any program can be the kitchen, and what came from this one is not a list of donuts.
+        raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,
         "estimated_delivery_time": seconds,
@@ -87,12 +79,8 @@ def order_state(order_id, donuts):
     }
 
 
-# The kitchen's endpoints follow. They may run in another process (--kitchen), so they share nothing
-# with the endpoints above.
-
-
 def add_donuts(request, shop):
-    """Take one donut. The request is POST /kitchen/add_donuts {"order_id": ..., "flavor": ...}."""
+    """Take one donut: POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed"}."""
     order_id = read_order_id(request.fields)
     flavor = read_flavor(request.fields)
     shop.kitchen.add_donut(order_id, flavor)
@@ -100,7 +88,7 @@ def add_donuts(request, shop):
 
 
 def get_donuts(request, shop):
-    """Return donuts. The request is GET /kitchen/get_donuts, with or without ?order_id=...."""
+    """List the donuts of an order, or of all orders: GET /kitchen/get_donuts?order_id=..."""
     fields = dict(parse_qsl(request.url.query, keep_blank_values=True))
     if "order_id" not in fields:
         return shop.kitchen.get_all_donuts()
@@ -142,26 +130,21 @@ def read_order_id(fields):
     return order_id
 
 
-###############################################################################
-# BLOCK 3: where the spans go
-###############################################################################
+##### BLOCK 3: where the spans go ##################################################################
 
 
-###############################################################################
-# BLOCK 4: HTTP, and main
-###############################################################################
+##### BLOCK 4: HTTP, and main ######################################################################
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).parent
 # A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
 STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
 FILES = {"/": STATIC / "index.html"}
-FILES |= {f"/static/{path.name}": path for path in STATIC.iterdir()}
-# These types are Python's own list. The system's list can be wrong about .js.
+FILES |= {f"/static/{path.name}": path for path in STATIC.glob("*")}
+# Only Python's own list of types is used, because the system's can be wrong about .js.
 CONTENT_TYPES = mimetypes.MimeTypes()
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}")
 
-
-# What is sent. `body` is bytes.
+# `body` is bytes.
 Answer = collections.namedtuple("Answer", "status body headers")
 
 
@@ -189,14 +172,14 @@ ROUTES |= dict.fromkeys(FILES, (READ, send_file))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A connection, and its current request. http.server calls do_GET() for each GET request."""
+    """A connection and its current request. http.server calls do_GET() for each GET request."""
 
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds to wait for the client
-    # Head and body leave in one piece, and at once.
+    # Send head and body in one piece and without delay.
     wbufsize = -1
     disable_nagle_algorithm = True
-    # What http.server itself refuses is JSON, too.
+    # Answer in JSON, too, when http.server itself refuses a request.
     error_content_type = "application/json"
     error_message_format = '{"error": "%(explain)s"}'
 
@@ -205,17 +188,18 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.url = urlsplit(self.path)
             host = urlsplit(f"//{self.headers.get('Host', '')}")
-            self.host, self.port = host.hostname, host.port or 80
+            self.host = host.hostname
+            self.port = host.port or 80
         except ValueError:
             return self.send_error(400)
         path = self.url.path
         self.route = path if path in ROUTES else None
-        self.send(self.answer())
+        self.send(self.call_endpoint())
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
-    def answer(self):
-        """Call the endpoint, and return an Answer: a Refusal or an exception becomes one, too."""
+    def call_endpoint(self):
+        """Return the Answer of the endpoint. A Refusal or an exception becomes an Answer, too."""
         try:
             body = self.read_body()
             self.check_origin()
@@ -228,8 +212,8 @@ class Handler(BaseHTTPRequestHandler):
             result = endpoint(self, self.server)
         except Refusal as refusal:
             return json_answer(refusal.status, {"error": str(refusal)})
-        except OSError:
-            # The client has gone, or is too slow. http.server closes the connection.
+        except (ConnectionError, TimeoutError):
+            # The client has gone or is too slow, and http.server closes the connection.
             raise
         except Exception:
             traceback.print_exc()
@@ -239,14 +223,14 @@ class Handler(BaseHTTPRequestHandler):
     def read_body(self):
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,5}", length):
-            # What is not read must not be taken for the next request.
+            # The rest would be read as if it were the next request.
             self.close_connection = True
             raise Refusal(400, "Send a body of at most 99999 bytes, with its Content-Length.")
         return self.rfile.read(int(length))
 
     def check_origin(self):
         """Refuse what another site makes a browser send."""
-        # The name of another site can be made to lead here (DNS rebinding).
+        # Another site can make its own name lead to this machine (DNS rebinding).
         if LOOPBACK.fullmatch(self.server.server_name) and not LOOPBACK.fullmatch(str(self.host)):
             raise Refusal(421, f"Use {self.server.url}/, or start with --host 0.0.0.0.")
         if self.command == "POST" and self.headers.get("Sec-Fetch-Site") == "cross-site":
@@ -279,19 +263,17 @@ class Handler(BaseHTTPRequestHandler):
 
 def read_fields(body):
     """Return the fields of a JSON object: {} if there is no body."""
-    try:
+    with suppress(ValueError, RecursionError):
         fields = json.loads(body or "{}")
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "Send a JSON object.")
-    return fields
+        if isinstance(fields, dict):
+            return fields
+    raise Refusal(400, "Send a JSON object.")
 
 
 class Shop(ThreadingHTTPServer):
     """The server, which has a thread for each connection, and all that the endpoints need."""
 
-    # With the default, 5, a burst of connections waits for seconds.
+    # With the default, which is 5, a burst of connections would wait for seconds.
     request_queue_size = 1_024
     # On Windows, two shops could otherwise share a port.
     allow_reuse_address = os.name != "nt"
@@ -310,7 +292,7 @@ class Shop(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address
 
     def handle_error(self, request, client_address):
-        """Print an exception, unless it only says that a client has hung up."""
+        """Print an exception, but not one that is about a client who has hung up."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -331,12 +313,13 @@ def fry_seconds(text):
 
 def main():
     parser = argparse.ArgumentParser(description="A donut shop that shows how traces propagate.")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", default=8082, type=int, help="the port to listen on")
-    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="the shop that fries")
-    parser.add_argument("--fry-seconds", default=1.4, type=fry_seconds, help="time for one donut")
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
+    parser.add_argument("--port", default=8082, type=int, help="to listen on (%(default)s)")
+    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="another shop")
+    parser.add_argument(
+        "--fry-seconds", default=1.4, type=fry_seconds, help="for a donut (%(default)s)"
+    )
     arguments = parser.parse_args()
-
     try:
         shop = Shop(arguments)
     except (OSError, OverflowError) as error:

@@ -66,7 +66,7 @@ def pieces(path):
     for node in ast.parse(text + "\nthe_end").body:
         piece = "".join(lines[end : node.end_lineno])
         # A banner is a piece of its own, so that it stays when all below it goes.
-        while banner := re.match(r"\n*#+\n# (BLOCK \d+).*\n#+\n", piece):
+        while banner := re.match(r"\n*##### (BLOCK \d+).*\n", piece):
             found[banner[1]] = banner[0]
             piece = piece[banner.end() :]
         target = getattr(node, "targets", [node])[0]
