@@ -362,7 +362,7 @@ def make_processor(name):
 def read_names(variable, value, choices):
     """Return the names in a list such as "b3, baggage"."""
     names = [name.strip() for name in value.lower().split(",")]
-    unknown = set(names).difference(choices, ["none"])
+    unknown = set(names).difference(choices, ["none", ""])
     if unknown:
         print(f"microdonuts: {variable}: {unknown} is not in {[*choices]}", file=sys.stderr)
     return [name for name in names if name in choices]
