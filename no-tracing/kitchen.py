@@ -192,8 +192,6 @@ def sleep_until(moment):
 
 ##### BLOCK 8: W3C Trace Context, Level 2 (www.w3.org/TR/trace-context-2) ##########################
 
-
 ##### BLOCK 9: W3C Baggage (www.w3.org/TR/baggage) #################################################
-
 
 ##### BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation) ###################

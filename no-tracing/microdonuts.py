@@ -132,7 +132,6 @@ def read_order_id(fields):
 
 ##### BLOCK 3: where the spans go ##################################################################
 
-
 ##### BLOCK 4: HTTP, and main ######################################################################
 
 HERE = pathlib.Path(__file__).parent
