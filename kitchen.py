@@ -54,26 +54,24 @@ def trace_call(opener, request):
     # The span is named after the method alone, because a client does not know the server's routes.
     span = tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
     with active_span(span):
-        # inject() writes two headers: `traceparent`, with the ids of the current span, and
-        # `baggage`. The CLIENT span has to be current by now, because the server's span becomes a
-        # child of the span in the header. trace_request() in microdonuts.py reads the headers.
+        # Write the current context into the headers: the ids of the current span into `traceparent`
+        # and the baggage into `baggage`. The CLIENT span has to be current by now, so that the
+        # server's span becomes its child. trace_request() in microdonuts.py reads the headers.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        # After 10 seconds in which nothing comes, this raises TimeoutError.
+        # Give up after 10 seconds of silence, with TimeoutError.
         with opener.open(request, timeout=10) as response:
             note_response(span, response)
             # The span covers the body, too. read() raises IncompleteRead if the body is cut short.
-            body = response.read()
-    return response.status, body
+            return response.status, response.read()
 
 
 def note_response(span, response):
-    """Write on a CLIENT span what the first line of a response says."""
+    """Record the status and the HTTP version of a response on a CLIENT span."""
     span.set_attribute("http.response.status_code", response.status)
     # http.client writes HTTP/1.1 as 11.
     span.set_attribute("network.protocol.version", str(response.version / 10))
-    # For a client, a 4xx is an error, and so is a 5xx. For a server, only a 5xx is. (This opener
-    # returns both like any other response. urllib.request.urlopen() would raise an exception.)
+    # For a client, a 4xx is an error, too. For a server, only a 5xx is.
     if response.status >= 400:
         mark_failed(span, str(response.status))
 
@@ -82,24 +80,24 @@ def note_response(span, response):
 def active_span(span, parent_context=None):
     """Make a span current in a `with` block, and end it after the block.
 
-    The baggage of parent_context becomes current, too. Without a parent_context, the baggage stays
-    as it is. If an exception leaves the block, the span has failed, unless the exception is a
-    Refusal with a status below 500.
+    The baggage of parent_context, which is the current context by default, becomes current, too.
 
-    tracer.start_as_current_span() differs in two points. It does not make the baggage of the
-    context that you give it current, and with it a span fails through every exception.
+    An exception that leaves the block marks the span as failed. A Refusal, which is an answer with
+    an HTTP status, does so only from 500 on.
+
+    tracer.start_as_current_span() differs in two ways: it ignores the baggage of the context that
+    it is given, and it marks the span as failed for every exception.
     """
-    # A context never changes. set_span_in_context() returns a copy of parent_context, or of the
-    # current context if that is None. The span is in the copy.
+    # A context never changes. This is a copy of parent_context that holds the span.
     new_context = trace.set_span_in_context(span, parent_context)
     # This makes the copy current in this thread. The token can bring back what was current before.
     token = context.attach(new_context)
     try:
         yield
     except Refusal as refusal:
-        # A status below 500 says that the caller made a mistake, and this span has not failed.
+        # Below 500 the mistake is the caller's, and the work of this span has not failed.
         if refusal.status >= 500:
-            mark_failed(span, str(refusal.status))
+            mark_failed(span, str(refusal.status), str(refusal))
         raise
     except Exception as error:
         record_failure(span, error)
@@ -120,7 +118,7 @@ def mark_failed(span, error_type, description=None):
 def record_failure(span, error):
     """Mark a span as failed, and record the exception as an event, which is a note with a time."""
     error_class = type(error)
-    # The name with its module. Built-in exceptions have none in their name.
+    # The name has the module in front, except for built-in exceptions.
     name = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
     mark_failed(span, name, str(error))
     span.record_exception(error, escaped=True)
@@ -135,7 +133,7 @@ class Refusal(Exception):
 
 
 def header_attributes(carrier):
-    """Return the headers that carry a context as attributes, so that the page can show them."""
+    """Return, as attributes, the headers that carry a context. The page shows them."""
     return {
         f"http.request.header.{name}": default_getter.get(carrier, name)
         for name in PROPAGATION_HEADERS
@@ -152,10 +150,10 @@ class KitchenClient:
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.error = f"Order {order_id}: the kitchen at {url}"  # how error sentences begin
+        self.subject = f"Order {order_id}: the kitchen at {url}"  # of the sentences of errors
         self.connection = HTTPConnection(urlsplit(url).netloc)
         # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
-        # 404. An opener does only what its handlers do, and this one has a single handler.
+        # 404. An opener does only what its handlers do, and this opener has a single one.
         self.opener = urllib.request.OpenerDirector()
         handler = KeptConnection()
         handler.connection = self.connection
@@ -173,7 +171,7 @@ class KitchenClient:
         self.call("POST", "/kitchen/add_donuts", json.dumps(fields).encode())
 
     def get_donuts(self):
-        """Return the donuts of the order, as Kitchen.get_donuts() does: [] if it is unknown."""
+        """Return the donuts of the order, as Kitchen.get_donuts() does."""
         query = urlencode({"order_id": self.order_id})
         return self.call("GET", f"/kitchen/get_donuts?{query}")
 
@@ -186,14 +184,16 @@ class KitchenClient:
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(504, f"{self.error} did not answer in time: try again later.") from error
+            raise Refusal(
+                504, f"{self.subject} did not answer in time: try again later."
+            ) from error
         except (OSError, HTTPException, ValueError, RecursionError) as error:
-            raise Refusal(502, f"{self.error} is down or sends nonsense: {error!r}.") from error
+            raise Refusal(502, f"{self.subject} is down or not a kitchen: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
         if status == 404 and method == "GET":
             return []
         # A 503 can also come from a proxy that cannot reach the kitchen.
-        sentence = f"{self.error} answered with {status}: try again later."
+        sentence = f"{self.subject} answered with {status}: try again later."
         raise Refusal(503 if status == 503 else 502, sentence)
 
 
@@ -224,7 +224,7 @@ class Donut:
     status: str = "new_order"  # one of STATES
 
     def as_dict(self):
-        """Return the donut as the kitchen's answers show it, with `ready_in` in seconds."""
+        """Return what the kitchen's answers show of the donut, with `ready_in` in seconds."""
         return {
             "flavor": self.flavor,
             "order_id": self.order_id,
@@ -236,16 +236,17 @@ class Donut:
 class Kitchen:
     """Fries donuts in a thread of its own, one at a time, in the order of arrival.
 
-    Frying is only waiting. What this class shows is how a context gets into another thread.
+    Frying is only waiting.
+    What this class shows is how a context gets into another thread.
     """
 
     def __init__(self, fry_seconds):
         self.fry_seconds = fry_seconds
         self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
         self.waiting = queue.SimpleQueue()  # pairs of a donut and a context
-        self.free_at = 0.0  # when the last of these will be ready, by time.monotonic()
-        self.lock = threading.Lock()  # guards the three above
-        # The program can end while a daemon thread still runs.
+        self.free_at = 0.0  # when the fryer will have fried all of these, by time.monotonic()
+        self.lock = threading.Lock()  # guards orders and free_at, and the order in the queue
+        # As a daemon, the fryer does not keep the program alive.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
     def add_donut(self, order_id, flavor):
@@ -255,13 +256,16 @@ class Kitchen:
         """
         # Auto-instrumentation: opentelemetry-instrumentation-threading hands the context to a new
         # thread or to a pool, but not through a queue.
+        # In this thread the SERVER span and the baggage of the request are current. In the fryer's
+        # thread they are not, so the context has to go there with the donut.
+        request_context = context.get_current()
         with self.lock:
             if self.waiting.qsize() >= MAX_WAITING:
                 raise Refusal(503, "The kitchen is full: try again later.")
             donuts = self.orders.setdefault(order_id, [])
             if len(donuts) >= MAX_DONUTS:
                 raise Refusal(400, f"An order has at most {MAX_DONUTS} donuts: begin another one.")
-            # Forget the oldest order. Its donuts are fried nevertheless.
+            # To bound the memory, forget the oldest order. Its donuts are still fried.
             if len(self.orders) > MAX_ORDERS:
                 self.orders.popitem(last=False)
 
@@ -270,10 +274,6 @@ class Kitchen:
             self.free_at = starts_at + self.fry_seconds
             donut = Donut(order_id, flavor, ready_at=self.free_at)
             donuts.append(donut)
-
-            # In this thread the SERVER span and the baggage of the request are current. In the
-            # fryer's thread they are not, so send them along.
-            request_context = context.get_current()
             self.waiting.put((donut, request_context))
 
     def fry_forever(self):
@@ -292,7 +292,7 @@ class Kitchen:
                 with active_span(span, request_context):
                     self.fry(donut)
             except Exception:
-                # The span has recorded the exception. Forget the donut, and fry the next one.
+                # Forget the donut, and fry the next one.
                 traceback.print_exc()
                 with self.lock, contextlib.suppress(KeyError, ValueError):
                     self.orders[donut.order_id].remove(donut)
@@ -306,7 +306,7 @@ class Kitchen:
         donut.status = "ready"
 
     def get_donuts(self, order_id):
-        """Return the donuts of an order as dicts (see Donut.as_dict): [] if it is unknown."""
+        """Return the donuts of an order as dicts, or [] if there is no such order."""
         with self.lock:
             return [donut.as_dict() for donut in self.orders.get(order_id, [])]
 
@@ -344,13 +344,12 @@ RANDOM = 0b10
 class W3CTraceContext(TextMapPropagator):
     """Writes the ids of the current span into headers, and reads the ids of a sender's span.
 
-    OpenTelemetry's API has such a propagator. It is written anew here, so that you see how a header
-    is read. set_up_tracing() registers it, and then propagate.inject() and propagate.extract() call
-    it. A carrier holds the headers, a getter reads all values of one, and a setter writes one.
+    OpenTelemetry's API has a propagator for this. Here it is written out, so that you see how a
+    header is read. set_up_tracing() registers it, and propagate.inject() and propagate.extract()
+    call it. A getter reads all values of a header, and a setter writes a header.
     """
 
-    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. It takes the first
-    # of two traceparents, and drops a tracestate in which a key is repeated or begins with a digit.
+    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. It is less strict.
 
     fields = {"traceparent", "tracestate"}  # all headers that inject() may write
 
@@ -362,7 +361,7 @@ class W3CTraceContext(TextMapPropagator):
         """
         context = context or Context()
         values = getter.get(carrier, "traceparent") or []
-        # There is no traceparent, or there are several, and nobody knows which of them is right.
+        # Without a traceparent there is no caller. Of several, nobody knows which one is right.
         if len(values) != 1:
             return context
         match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
@@ -372,7 +371,7 @@ class W3CTraceContext(TextMapPropagator):
         if match["version"] == "00" and match["more"]:
             return context
         flags = int(match["flags"], 16) & (SAMPLED | RANDOM)
-        sender_span = SpanContext(
+        span_context = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["parent_id"], 16),
             is_remote=True,
@@ -381,12 +380,12 @@ class W3CTraceContext(TextMapPropagator):
         )
         # The sender's span is in another process. A NonRecordingSpan stands in for it: it has the
         # same ids and records nothing.
-        return trace.set_span_in_context(NonRecordingSpan(sender_span), context)
+        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span's ids and flags, and its tracestate if there is one."""
         span_context = trace.get_current_span(context).get_span_context()
-        # No span is current.
+        # If no span is current, there is nothing to write.
         if not span_context.is_valid:
             return
         setter.set(carrier, "traceparent", format_traceparent(span_context))
@@ -395,7 +394,7 @@ class W3CTraceContext(TextMapPropagator):
 
 
 def format_traceparent(ids):
-    """Return the traceparent for a SpanContext, which is the part of a span that travels."""
+    """Return the traceparent for a SpanContext, which holds the ids and the flags of a span."""
     return f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"
 
 
@@ -413,7 +412,7 @@ TRACESTATE_MEMBER = re.compile(
 class W3CTraceState(dict):
     """What tracing systems keep in a trace for themselves: a key and a value each, newest first.
 
-    Of the API's TraceState, it has the methods that the SDK and its exporters call.
+    It has only those methods of the API's TraceState that the SDK and its exporters call.
     """
 
     @classmethod
@@ -450,14 +449,13 @@ BAGGAGE_MEMBER = re.compile(
     """,
     re.VERBOSE,
 )
-MAX_BAGGAGE = 8_192  # bytes, because every service has to pass on as much as this
+MAX_BAGGAGE = 8_192  # bytes, which every service must be able to pass on
 
 
 class W3CBaggage(TextMapPropagator):
     """Writes baggage into a header and reads it. The API's baggage has no place for properties."""
 
-    # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api. It reads only the first
-    # baggage header, writes a space as "+", and treats properties as a part of the value.
+    # Auto-instrumentation: W3CBaggagePropagator of opentelemetry-api. It writes a space as "+".
 
     fields = {"baggage"}
 
@@ -471,8 +469,7 @@ class W3CBaggage(TextMapPropagator):
             # Only a malformed member is left out.
             if match:
                 members[match["key"]] = unquote(match["value"])
-        # A dict keeps the order of its entries, and inject() begins with the newest. Therefore set
-        # the last member first, so that the members leave in the order in which they came.
+        # inject() writes the newest entry first, so set the members in reverse to keep their order.
         for key in reversed(members):
             context = baggage.set_baggage(key, members[key], context)
         return context
@@ -489,6 +486,7 @@ class W3CBaggage(TextMapPropagator):
 def whole_members(header):
     """Return a header without the members that do not fit into MAX_BAGGAGE."""
     if len(header) > MAX_BAGGAGE:
+        # One character more, because it may be the comma behind the last member that fits.
         header = header[: MAX_BAGGAGE + 1].rpartition(",")[0]
     return header
 
@@ -515,8 +513,7 @@ class B3(TextMapPropagator):
     B3's other form, which has a header for each part, is left out.
     """
 
-    # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3. They
-    # read ids in capital letters, too.
+    # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3.
 
     fields = {"b3"}
 
@@ -528,13 +525,13 @@ class B3(TextMapPropagator):
         if match is None:
             return context
         flags = 0 if match["state"] == "0" else SAMPLED
-        sender_span = SpanContext(
+        span_context = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["span_id"], 16),
             is_remote=True,
             trace_flags=TraceFlags(flags),
         )
-        return trace.set_span_in_context(NonRecordingSpan(sender_span), context)
+        return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
     def inject(self, carrier, context=None, setter=default_setter):
         """Write the current span's ids, and whether it is sampled."""

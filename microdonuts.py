@@ -6,9 +6,9 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order and asks the kitchen to fry the donuts. It does so over HTTP, although both
-are one process by default. Every span, every inject and every extract is written by hand, to show
-what packages for auto-instrumentation do. This is the trace of an order of one donut:
+The shop takes an order and asks the kitchen, in kitchen.py, to fry the donuts. It asks over HTTP,
+although both are one process by default. Every span, every inject and every extract is written by
+hand, to show what packages for auto-instrumentation do. This is the trace of an order of one donut:
 
     span                             kind      started by
     POST /order                      SERVER    trace_request()
@@ -23,10 +23,11 @@ what packages for auto-instrumentation do. This is the trace of an order of one 
     trace         all the spans that one request leads to
     kind          CLIENT for whoever calls, SERVER for whoever answers, INTERNAL for neither
     baggage       names and values that travel with a trace
-    context       holds a span and baggage; each thread has a current context
-    propagator    writes a context into the headers of a request (inject) and reads it (extract)
-
-This file has the server and the endpoints. The calls and the kitchen are in kitchen.py.
+    context       holds a span and baggage; each thread has a current context; to attach another one
+                  is to make it current, and to detach it brings back the one before
+    propagator    writes a context into the headers of a request (inject) and reads it (extract);
+                  an object that holds headers is a carrier
+    sampler       decides for each span that starts whether it is recorded
 """
 
 import argparse
@@ -82,8 +83,8 @@ def trace_request(handler):
     # Auto-instrumentation: opentelemetry-instrumentation-wsgi does these steps around a WSGI
     # application. There is no package for http.server.
 
-    # Propagators look for names in lower case. Keep all values of a name, because two traceparents
-    # make both of them invalid.
+    # Propagators look for names in lower case. Keep all values of a header, so that a propagator
+    # notices a second traceparent, which makes both invalid.
     carrier = {}
     for header in handler.headers:
         carrier[header.lower()] = handler.headers.get_all(header)
@@ -92,12 +93,12 @@ def trace_request(handler):
     caller_context = propagate.extract(carrier, context.get_current())
 
     name = handler.command  # the method: GET or POST
-    # Add the route and not the path, because there are few routes, and anybody can make up paths.
+    # Use the route and not the path, because spans are grouped by name, and paths are unlimited.
     if handler.route:
         name += f" {handler.route}"
     attributes = server_attributes(handler, caller_context) | header_attributes(carrier)
-    # start_span() takes only the parent from caller_context. active_span(), which is in kitchen.py,
-    # also makes the baggage current. At the end of the block it detaches both and ends the span.
+    # start_span() finds only the parent in caller_context. active_span(), in kitchen.py, attaches a
+    # context with the new span and the caller's baggage. After the block, the span ends.
     span = tracer.start_span(name, caller_context, kind=SpanKind.SERVER, attributes=attributes)
     with active_span(span, caller_context):
         answer = handler.call_endpoint()
@@ -109,8 +110,8 @@ def trace_request(handler):
 def server_attributes(handler, caller_context):
     """Return the attributes that are known when the span starts.
 
-    At this moment a sampler decides whether the span is recorded. It sees these attributes, the
-    name, the kind, the links, the parent and the trace id, and nothing that is written later.
+    The sampler sees them, the name, the kind, the links, the parent and the trace id, but nothing
+    that is written on the span later.
     """
     client_address, client_port = handler.client_address
     attributes = {
@@ -135,7 +136,7 @@ def server_attributes(handler, caller_context):
 
 
 def add_server_timing(answer, span):
-    """Tell the page which span has answered, in a header that a draft of Trace Context proposes."""
+    """Let the page find the trace, with a header that a draft of Trace Context proposes."""
     span_context = span.get_span_context()
     # With OTEL_SDK_DISABLED, no span is ours: the ids are zeros, or those of the caller's span.
     if span_context.is_valid and not span_context.is_remote:
@@ -148,7 +149,7 @@ def note_answer(span, answer):
     If sending fails, active_span() records the exception, and the span has no status code.
     """
     span.set_attribute("http.response.status_code", answer.status)
-    # call_endpoint() has made a 500 of an exception, so active_span() has not seen the exception.
+    # call_endpoint() turns an exception into a 500, so active_span() does not see the exception.
     if answer.error:
         record_failure(span, answer.error)
     # For a server, a 4xx is not an error, because the mistake is the client's.
@@ -171,29 +172,29 @@ def order(request, shop):
     flavors = read_flavors(request.fields)  # one for each donut
     order_id = str(uuid.uuid4())
 
-    # This is a copy of the current context, with the order id in its baggage. Calls that are made
-    # in it carry the id in a header, so that the kitchen can write the id on its spans.
+    # This is a copy of the current context, with the order id in its baggage. While it is current,
+    # every call carries the id in a header, and so the kitchen can write the id on its spans.
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
     attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
     span = tracer.start_span("order", order_context, attributes=attributes)
+    # This is for the links of status checks.
     shop.remember_order(order_id, span)
 
     with active_span(span, order_context):
         with KitchenClient(shop.kitchen_url, order_id) as client:
-            # One call for each donut. If a call fails, the earlier donuts are still fried.
+            # There is one call for each donut. If a call fails, the earlier donuts are still fried.
             for flavor in flavors:
                 client.add_donut(flavor)
-            donuts = client.get_donuts()
-            return order_summary(order_id, donuts)
+            return order_summary(order_id, client.get_donuts())
 
 
 def order_status(request, shop):
-    """Report how far an order is: POST /status {"order_id": "..."}."""
+    """Report the progress of an order: POST /status {"order_id": "..."}."""
     order_id = read_order_id(request.fields)
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
     attributes = {ORDER_ID_KEY: order_id}
-    # The page sends no traceparent, so a status check is in a trace of its own. It is not a part of
-    # the order. A link, which is a pointer to another span, connects it with the span "order".
+    # Each status check has a trace of its own, because the page sends no traceparent. A link, which
+    # is a pointer from a span to another span, leads from the check to the order.
     link = shop.order_links.get(order_id)
     links = [link] if link else []
     span = tracer.start_span("status", order_context, attributes=attributes, links=links)
@@ -206,12 +207,13 @@ def order_status(request, shop):
 
 
 def order_summary(order_id, donuts):
-    """Return the answer to order() and to order_status(). An order is as far as its last donut."""
+    """Return the answer of both endpoints. An order has the state of its slowest donut."""
     try:
         seconds = max(math.ceil(donut["ready_in"]) for donut in donuts)
+        # STATES is in the order of progress.
         progress = min(STATES.index(donut["status"]) for donut in donuts)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Any program can be the kitchen, and what came from this one is not a list of donuts.
+        # Any program can run at kitchen_url, and this one has not sent a valid list of donuts.
         raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,
@@ -334,7 +336,7 @@ def terminal_line(span):
         arrow = "<-"
     outcome = span.attributes.get("http.response.status_code", "ok")
     work = f"{span.kind.name} {span.name} {span.attributes.get('error.type', outcome)}"
-    # The clock of the machine can be set back while a span lasts.
+    # The machine's clock can be set back during a span.
     milliseconds = max(0, span.end_time - span.start_time) / 1e6
     function = span.attributes.get("code.function.name", "").rpartition(".")[2]
     trace_id = f"{span.context.trace_id:032x}"
@@ -371,15 +373,16 @@ def read_names(variable, value, choices):
 def set_up_tracing(store):
     """Choose the propagators, the processors and the exporters. Return the provider.
 
-    The provider makes the spans of all tracers, and a process can have only one. Its sampler is
-    the one that OTEL_TRACES_SAMPLER names. By default a span is recorded if its parent is sampled,
-    and each new trace is recorded.
+    The provider makes the spans of all tracers. A process can have only one.
+
+    The variable OTEL_TRACES_SAMPLER names its sampler. By default each new trace is recorded, and a
+    span that has a parent follows the decision of the parent.
     """
     # Auto-instrumentation: the command opentelemetry-instrument does this before a program starts,
     # with the packages opentelemetry-instrumentation and opentelemetry-distro.
     names = read_names("OTEL_PROPAGATORS", OTEL_PROPAGATORS, PROPAGATORS)
     propagate.set_global_textmap(CompositePropagator([PROPAGATORS[name] for name in names]))
-    # A resource says where spans come from. The second one has OTEL_SERVICE_NAME, which wins.
+    # A resource says where spans come from. Merged last, OTEL_SERVICE_NAME wins over our own name.
     resource = Resource.create({"service.name": "microdonuts"})
     resource = resource.merge(OTELResourceDetector().detect())
     # Headers become attributes, and callers choose how long their headers are.
@@ -441,7 +444,7 @@ def show_trace(request, shop):
     trace_id = request.url.path.removeprefix("/traces/")
     spans = [json.loads(span.to_json()) for span in shop.store.traces().get(trace_id, [])]
     missing = None
-    # With ?here a shop shows only its own. Otherwise two shops could ask each other for ever.
+    # With ?here, a shop returns only its own spans, so that two shops never ask in a circle.
     if shop.kitchen_url != shop.url and request.url.query != "here":
         try:
             with NO_PROXY.open(f"{shop.kitchen_url}/traces/{trace_id}?here", timeout=2) as response:
@@ -452,7 +455,7 @@ def show_trace(request, shop):
         except Exception:
             missing = f"The kitchen at {shop.kitchen_url} does not show its spans."
     if not spans and not missing:
-        missing = "This trace is not here: it was not recorded, or it is too long ago."
+        missing = "This trace is not here: it was not recorded, or it is too old."
     return {"spans": spans, "missing": missing}
 
 
@@ -583,8 +586,8 @@ class Shop(ThreadingHTTPServer):
 
     def __init__(self, arguments, store):
         super().__init__((arguments.host, arguments.port), Handler)
-        # Windows cannot call 0.0.0.0.
-        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
+        # 0.0.0.0 means all addresses. On Windows, it cannot be called.
+        host = "127.0.0.1" if arguments.host == "0.0.0.0" else arguments.host
         self.url = f"http://{host}:{self.server_port}"
         self.store = store
         self.kitchen = Kitchen(arguments.fry_seconds)
@@ -609,7 +612,7 @@ class Shop(ThreadingHTTPServer):
 
 
 def kitchen_url(text):
-    # argparse shows the text of this exception. It shows the rejected URL only for a ValueError.
+    # For a ValueError, argparse would print the URL, which may hold a password.
     if not re.fullmatch(r"http://[\w.-]+(:[0-9]{1,5})?/?", text):
         raise argparse.ArgumentTypeError("use a host and a port, such as http://127.0.0.1:8083")
     return text.rstrip("/")
@@ -623,7 +626,7 @@ def fry_seconds(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="A donut shop that shows how traces propagate.")
+    parser = argparse.ArgumentParser(description="A donut shop.")
     parser.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
     parser.add_argument("--port", default=8082, type=int, help="to listen on (%(default)s)")
     parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="another shop")
