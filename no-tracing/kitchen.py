@@ -32,10 +32,10 @@ class KitchenClient:
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.error = f"Order {order_id}: the kitchen at {url}"  # how error sentences begin
+        self.subject = f"Order {order_id}: the kitchen at {url}"  # of the sentences of errors
         self.connection = HTTPConnection(urlsplit(url).netloc)
         # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
-        # 404. An opener does only what its handlers do, and this one has a single handler.
+        # 404. An opener does only what its handlers do, and this opener has a single one.
         self.opener = urllib.request.OpenerDirector()
         handler = KeptConnection()
         handler.connection = self.connection
@@ -53,7 +53,7 @@ class KitchenClient:
         self.call("POST", "/kitchen/add_donuts", json.dumps(fields).encode())
 
     def get_donuts(self):
-        """Return the donuts of the order, as Kitchen.get_donuts() does: [] if it is unknown."""
+        """Return the donuts of the order, as Kitchen.get_donuts() does."""
         query = urlencode({"order_id": self.order_id})
         return self.call("GET", f"/kitchen/get_donuts?{query}")
 
@@ -68,14 +68,16 @@ class KitchenClient:
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(504, f"{self.error} did not answer in time: try again later.") from error
+            raise Refusal(
+                504, f"{self.subject} did not answer in time: try again later."
+            ) from error
         except (OSError, HTTPException, ValueError, RecursionError) as error:
-            raise Refusal(502, f"{self.error} is down or sends nonsense: {error!r}.") from error
+            raise Refusal(502, f"{self.subject} is down or not a kitchen: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
         if status == 404 and method == "GET":
             return []
         # A 503 can also come from a proxy that cannot reach the kitchen.
-        sentence = f"{self.error} answered with {status}: try again later."
+        sentence = f"{self.subject} answered with {status}: try again later."
         raise Refusal(503 if status == 503 else 502, sentence)
 
 
@@ -105,7 +107,7 @@ class Donut:
     status: str = "new_order"  # one of STATES
 
     def as_dict(self):
-        """Return the donut as the kitchen's answers show it, with `ready_in` in seconds."""
+        """Return what the kitchen's answers show of the donut, with `ready_in` in seconds."""
         return {
             "flavor": self.flavor,
             "order_id": self.order_id,
@@ -124,9 +126,9 @@ class Kitchen:
         self.fry_seconds = fry_seconds
         self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
         self.waiting = queue.SimpleQueue()  # of donuts
-        self.free_at = 0.0  # when the last of these will be ready, by time.monotonic()
-        self.lock = threading.Lock()  # guards the three above
-        # The program can end while a daemon thread still runs.
+        self.free_at = 0.0  # when the fryer will have fried all of these, by time.monotonic()
+        self.lock = threading.Lock()  # guards orders and free_at, and the order in the queue
+        # As a daemon, the fryer does not keep the program alive.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
     def add_donut(self, order_id, flavor):
@@ -140,7 +142,7 @@ class Kitchen:
             donuts = self.orders.setdefault(order_id, [])
             if len(donuts) >= MAX_DONUTS:
                 raise Refusal(400, f"An order has at most {MAX_DONUTS} donuts: begin another one.")
-            # Forget the oldest order. Its donuts are fried nevertheless.
+            # To bound the memory, forget the oldest order. Its donuts are still fried.
             if len(self.orders) > MAX_ORDERS:
                 self.orders.popitem(last=False)
 
@@ -149,7 +151,6 @@ class Kitchen:
             self.free_at = starts_at + self.fry_seconds
             donut = Donut(order_id, flavor, ready_at=self.free_at)
             donuts.append(donut)
-
             self.waiting.put(donut)
 
     def fry_forever(self):
@@ -173,7 +174,7 @@ class Kitchen:
         donut.status = "ready"
 
     def get_donuts(self, order_id):
-        """Return the donuts of an order as dicts (see Donut.as_dict): [] if it is unknown."""
+        """Return the donuts of an order as dicts, or [] if there is no such order."""
         with self.lock:
             return [donut.as_dict() for donut in self.orders.get(order_id, [])]
 

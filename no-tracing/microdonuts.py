@@ -54,7 +54,7 @@ def order(request, shop):
 
 
 def order_status(request, shop):
-    """Report how far an order is: POST /status {"order_id": "..."}."""
+    """Report the progress of an order: POST /status {"order_id": "..."}."""
     order_id = read_order_id(request.fields)
     with KitchenClient(shop.kitchen_url, order_id) as client:
         donuts = client.get_donuts()
@@ -64,12 +64,13 @@ def order_status(request, shop):
 
 
 def order_summary(order_id, donuts):
-    """Return the answer to order() and to order_status(). An order is as far as its last donut."""
+    """Return the answer of both endpoints. An order has the state of its slowest donut."""
     try:
         seconds = max(math.ceil(donut["ready_in"]) for donut in donuts)
+        # STATES is in the order of progress.
         progress = min(STATES.index(donut["status"]) for donut in donuts)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Any program can be the kitchen, and what came from this one is not a list of donuts.
+        # Any program can run at kitchen_url, and this one has not sent a valid list of donuts.
         raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,
@@ -279,8 +280,8 @@ class Shop(ThreadingHTTPServer):
 
     def __init__(self, arguments):
         super().__init__((arguments.host, arguments.port), Handler)
-        # Windows cannot call 0.0.0.0.
-        host = arguments.host.replace("0.0.0.0", "127.0.0.1")
+        # 0.0.0.0 means all addresses. On Windows, it cannot be called.
+        host = "127.0.0.1" if arguments.host == "0.0.0.0" else arguments.host
         self.url = f"http://{host}:{self.server_port}"
         self.kitchen = Kitchen(arguments.fry_seconds)
         self.kitchen_url = arguments.kitchen or self.url
@@ -297,7 +298,7 @@ class Shop(ThreadingHTTPServer):
 
 
 def kitchen_url(text):
-    # argparse shows the text of this exception. It shows the rejected URL only for a ValueError.
+    # For a ValueError, argparse would print the URL, which may hold a password.
     if not re.fullmatch(r"http://[\w.-]+(:[0-9]{1,5})?/?", text):
         raise argparse.ArgumentTypeError("use a host and a port, such as http://127.0.0.1:8083")
     return text.rstrip("/")
@@ -311,7 +312,7 @@ def fry_seconds(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="A donut shop that shows how traces propagate.")
+    parser = argparse.ArgumentParser(description="A donut shop.")
     parser.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
     parser.add_argument("--port", default=8082, type=int, help="to listen on (%(default)s)")
     parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="another shop")
