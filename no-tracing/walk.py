@@ -110,7 +110,8 @@ def main(*arguments):
             sys.exit("my-shop/ is there already: rename it, or add --force to write over it.")
         shop.mkdir(exist_ok=True)
         save(shop, walk(load(HERE), 1, step))
-        print(f"my-shop/ is as it is after step {step}. Go on in it (cd my-shop).")
+        now = "the exercises" if step == 10 else f"step {step + 1}"
+        print(f"my-shop/ is as it is after step {step}. Now: cd my-shop, and {now}.")
     else:
         sys.exit(__doc__)
 

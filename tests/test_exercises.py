@@ -63,8 +63,9 @@ def check_baggage(folder, run_shop, ask, fake_kitchen):
         attributes = span["attributes"]
         # A span may start in a context that is not the current one: parent_context.
         found = {name: attributes.get(f"baggage.{name}") for name in ("tenant", "http.route")}
-        assert found == {"tenant": "acme", "http.route": "/evil"}, span["name"]
-        assert attributes.get("http.route") != "/evil", span["name"]
+        expected = {"tenant": "acme", "http.route": "/evil"}
+        assert found == expected, f"baggage.<name> on the span {span['name']}"
+        assert attributes.get("http.route") != "/evil", f"http.route of {span['name']}"
 
 
 def check_fry(folder, run_shop, ask, fake_kitchen):

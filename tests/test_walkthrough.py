@@ -69,3 +69,11 @@ def test_a_step_fits_and_shows_what_the_text_says(step, run_shop, tmp_path, monk
 def test_no_tracing_is_the_finished_shop_without_the_steps(name):
     expected = walk.walk(walk.load(ROOT), 1, 10, backwards=True)[name]
     assert walk.load(walk.HERE)[name] == expected, "run: python3 no-tracing/walk.py refresh"
+
+
+def test_the_shop_of_no_tracing_needs_nothing_but_python(run_shop, ask, tmp_path):
+    (tmp_path / "opentelemetry.py").write_text("raise ImportError('It is not installed.')")
+    shop = run_shop(folder=ROOT / "no-tracing", PYTHONPATH=str(tmp_path))
+    reply = ask(shop, "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]})
+    assert (reply.status, reply.headers["Server-Timing"]) == (200, None)
+    assert ask(shop, "/traces").status == 404
