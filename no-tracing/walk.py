@@ -60,8 +60,9 @@ def change(files, diff, backwards=False, place="the diff", line=1):
         old, new = map("".join, reversed(sides) if backwards else sides)
         text = "\n" + files[file]
         if text.count(old) != 1:
-            there = f"{file} has these lines {text.count(old)} times, and not once"
-            sys.exit(f"{place}, line {number}: {there}:\n{old}")
+            missing = [line for line in old.splitlines() if line not in text.splitlines()]
+            shown = "\n".join(missing) or f"{old}(together, and {text.count(old)} times)"
+            sys.exit(f"{place}, line {number}: these lines are not once in {file}:\n{shown}")
         files[file] = text.replace(old, new)[1:]
 
 
@@ -110,8 +111,7 @@ def main(*arguments):
             sys.exit("my-shop/ is there already: rename it, or add --force to write over it.")
         shop.mkdir(exist_ok=True)
         save(shop, walk(load(HERE), 1, step))
-        now = "the exercises" if step == 10 else f"step {step + 1}"
-        print(f"my-shop/ is as it is after step {step}. Now: cd my-shop, and {now}.")
+        print(f"my-shop/ is as it is after step {step}. Now: cd my-shop, and on with the text.")
     else:
         sys.exit(__doc__)
 
