@@ -2,19 +2,14 @@
 
 import difflib
 import re
-import sys
 
 import pytest
 
 pytest.register_assert_rewrite("documents")
 
 import documents
-from documents import Terminal, fences
+from documents import Terminal, fences, walk
 from servers import ROOT
-
-sys.path.append(str(ROOT / "no-tracing"))
-
-import walk
 
 README = fences(ROOT / "no-tracing" / "README.md")
 RESTART, ORDER = [fence.text for fence in README if fence.section == "Before you begin"][-2:]
