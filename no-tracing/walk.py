@@ -81,7 +81,7 @@ def copy(files, names, backwards=False, place="this command", line=1):
             continue
         # A definition has the comments above it, and ends where the next line without indent is.
         pattern = rf"(?m)^(#.*\n|@.*\n)*(def |class |){name}\b.*\n([ )].*\n|\n)*"
-        piece = re.search(r'(?s)^.*?\n"""\n\n' if name == "docstring" else pattern, finished)
+        piece = re.search(r'(?ms)^""".*?^"""\n\n' if name == "docstring" else pattern, finished)
         if not piece:
             sys.exit(f"{place}, line {line}: {file} has no {name} to copy")
         text = "\n" + files[file]
