@@ -2,647 +2,336 @@
 
     python microdonuts.py            then order in a browser: http://127.0.0.1:8082/
 
-The shop takes an order, and asks the kitchen to fry the donuts. It does so over HTTP, although both
-run in one process by default. README.md, in this folder, is a walkthrough that traces this shop by
-hand. It names places in the two files by the banners with BLOCKs in them. Some have nothing below
-them yet.
+The shop takes an order and asks the kitchen to fry the donuts. It does so over HTTP, although both
+are one process by default. no-tracing/README.md is a walkthrough that traces this shop by hand. It
+names places by the banners with BLOCKs in them. Some have nothing below them yet.
 """
 
 import argparse
-import contextlib
-import dataclasses
-import gc
-import ipaddress
+import collections
 import json
 import math
+import mimetypes
+import os
 import pathlib
 import re
 import signal
-import socket
+import socketserver
 import sys
-import threading
 import time
 import traceback
 import uuid
-from http.client import HTTPMessage, LineTooLong
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl, urlsplit
 
-import kitchen
-from kitchen import Kitchen, KitchenClient, Refusal
+from kitchen import MAX_DONUTS, STATES, Kitchen, KitchenClient, Refusal
 
-###############################################################################
-# BLOCK 1: the SERVER span
-###############################################################################
-
-###############################################################################
-# BLOCK 2: the endpoints
-###############################################################################
-
-# An endpoint has two parameters: the request, with the JSON body of a POST in request.fields, and
-# the server (BLOCK 6). It returns a value that is sent as JSON, or raises a Refusal (BLOCK 11).
-# Handler.dispatch turns either into an Answer.
+##### BLOCK 1: the SERVER span #####################################################################
 
 
-def order(request, server):
-    """POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}
+##### BLOCK 2: the endpoints #######################################################################
 
-    Call the kitchen once for each donut, so that each donut has spans of its own. Answer with the
-    new order (see order_summary).
-    """
-    flavors = parse_basket(request.fields.get("donuts"))
-    order_id = str(uuid.uuid4())
-    with server.one_at_a_time() as deadline:  # the calls have to end by the deadline
-        donuts = place_order(server.client, order_id, flavors, deadline)
-        return order_summary(order_id, donuts)
-
-
-def place_order(client, order_id, flavors, deadline):
-    """Hand each donut to the kitchen, and return all donuts of the order.
-
-    Raise Refusal(502, 503 or 504) if a call fails. Donuts that were accepted before the failure are
-    fried all the same, so the error gives their number.
-    """
-    accepted = 0
-    try:
-        for flavor in flavors:
-            client.add_donut(order_id, flavor, deadline)
-            accepted += 1
-        donuts = client.get_donuts(order_id, deadline)
-        if not donuts:  # the kitchen does not know the order
-            raise Refusal(502, "The kitchen has forgotten the order: look at its terminal.")
-    except Refusal as refusal:
-        counts = f"{accepted} of {len(flavors)} donuts accepted"
-        sentence = f"Order {order_id} failed with {counts}. {refusal}"
-        raise Refusal(refusal.status, sentence) from refusal
-    return donuts
-
-
-def order_status(request, server):
-    """POST /status {"order_id": "..."}
-
-    Answer with the order (see order_summary), or with 404 if the kitchen does not know it.
-    """
-    order_id = parse_order_id(request.fields.get("order_id"))
-    with server.one_at_a_time() as deadline:
-        donuts = server.client.get_donuts(order_id, deadline)
-        if not donuts:
-            raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-        return order_summary(order_id, donuts)
-
-
-# The kitchen's endpoints. They call none of the endpoints above, and may be in another process.
-
-
-def add_donuts(request, server):
-    """POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed", "quantity": 1}
-
-    Answer with the order id, and with the number of donuts that the order now has.
-    """
-    order_id = parse_order_id(request.fields.get("order_id"))
-    item = {"quantity": 1, **request.fields}  # the quantity may be left out
-    flavor, quantity = parse_donut(item)
-    count = server.kitchen.add_donuts(order_id, flavor, quantity)
-    return {"order_id": order_id, "donuts": count}
-
-
-def get_donuts(request, server):
-    """GET /kitchen/get_donuts?order_id=...
-
-    Answer with the donuts of the order, or with all donuts if no order is named.
-    """
-    query = parse_qs(request.url_query, keep_blank_values=True)  # "order_id=" is refused below
-    if "order_id" not in query:
-        return server.kitchen.shelf.get_donuts()
-    order_id = parse_order_id(query["order_id"][0])
-    donuts = server.kitchen.shelf.get_donuts(order_id)
-    if not donuts:
-        raise Refusal(404, "The kitchen knows no such order: check the order_id.")
-    return donuts
-
-
-###############################################################################
-# BLOCK 3: what a request may ask for, and what it is answered
-###############################################################################
+# An endpoint gets the request, which is a Handler, and the Shop (both in BLOCK 4). It returns a
+# value, which is sent as JSON, or raises a Refusal, which is an HTTP status and a sentence. The
+# kitchen's endpoints share nothing with the shop's, because the kitchen can be another process.
 
 FLAVORS = ("glazed", "cinnamon", "old-fashioned", "chocolate", "sprinkles", "jelly")
-MAX_DONUTS = 100  # in one order
+UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
 
 
-@dataclasses.dataclass
-class Answer:
-    status: int
-    body: bytes
-    headers: dict
-    error: Exception = None  # the exception behind a 500
+def order(request, shop):
+    """Place an order: POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}."""
+    flavors = read_flavors(request.fields)  # one for each donut
+    order_id = str(uuid.uuid4())
+
+    with KitchenClient(shop.kitchen_url, order_id) as client:
+        # One call for each donut. If a call fails, the earlier donuts are still fried.
+        for flavor in flavors:
+            client.add_donut(flavor)
+        donuts = client.get_donuts()
+        return order_summary(order_id, donuts)
 
 
-def json_answer(value, status=200, headers=None, error=None):
-    """Return an Answer with a JSON body. Handler.send adds its Content-Type."""
-    return Answer(status, json.dumps(value).encode(), headers or {}, error)
-
-
-def parse_fields(body):
-    """Return the fields of a body, which has to be a JSON object. Raise Refusal(400)."""
-    try:
-        fields = json.loads(body.decode())
-    except (ValueError, RecursionError):  # RecursionError: it is nested too deeply
-        fields = None
-    if not isinstance(fields, dict):
-        raise Refusal(400, "The body must be a JSON object, in UTF-8.")
-    return fields
-
-
-def parse_order_id(value):
-    """Return an order id. Raise Refusal(400) if the value cannot be one."""
-    if not kitchen.is_order_id(value):
-        raise Refusal(400, 'Say which order: send the "order_id" that the answer to the order had.')
-    return value
-
-
-def parse_donut(item):
-    """Return the flavor and the quantity of one item of a basket. Raise Refusal(400)."""
-    if not isinstance(item, dict):
-        raise Refusal(400, 'Each donut must be an object: {"flavor": "glazed", "quantity": 1}.')
-    flavor = item.get("flavor")
-    quantity = item.get("quantity")
-    if flavor not in FLAVORS:
-        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
-    if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:  # True is an int, too
-        raise Refusal(400, f'"quantity" must be a whole number from 1 to {MAX_DONUTS}.')
-    return flavor, quantity
-
-
-def parse_basket(items):
-    """Return the flavors of an order, one for each donut. Raise Refusal(400)."""
-    if not isinstance(items, list) or not items:
-        raise Refusal(400, 'Order a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
-    flavors = []
-    for item in items:
-        flavor, quantity = parse_donut(item)
-        flavors += [flavor] * quantity
-    if len(flavors) > MAX_DONUTS:
-        raise Refusal(400, f"Order at most {MAX_DONUTS} donuts at a time.")
-    return flavors
+def order_status(request, shop):
+    """Report the progress of an order: POST /status {"order_id": "..."}."""
+    order_id = read_order_id(request.fields)
+    with KitchenClient(shop.kitchen_url, order_id) as client:
+        donuts = client.get_donuts()
+        if not donuts:
+            raise Refusal(404, UNKNOWN_ORDER)
+        return order_summary(order_id, donuts)
 
 
 def order_summary(order_id, donuts):
-    """Return the answer to an order or a status check, from the kitchen's list of its donuts.
-
-    An order is only as far as its least advanced donut. The estimated delivery time is the number
-    of seconds until the last donut is ready.
-    """
+    """Return the answer of both endpoints. An order has the state of its slowest donut."""
+    try:
+        seconds = max(math.ceil(donut["ready_in"]) for donut in donuts)
+        # STATES is in the order of progress.
+        progress = min(STATES.index(donut["status"]) for donut in donuts)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        # Any program can run at kitchen_url, and this one has not sent a valid list of donuts.
+        raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,
-        "estimated_delivery_time": math.ceil(max(donut["ready_in"] for donut in donuts)),
-        "state": min((donut["status"] for donut in donuts), key=kitchen.STATES.index),
-        "donuts": [
-            {name: donut[name] for name in ("flavor", "status", "ready_in")} for donut in donuts
-        ],
+        "estimated_delivery_time": seconds,
+        "state": STATES[progress],
+        "donuts": donuts,
     }
 
 
-###############################################################################
-# BLOCK 4: where the spans go
-###############################################################################
-
-###############################################################################
-# BLOCK 5: the page's files and read-outs; ROUTES
-###############################################################################
-
-HERE = pathlib.Path(__file__).resolve().parent
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".py": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-}
-FILE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
+def add_donuts(request, shop):
+    """Take one donut: POST /kitchen/add_donuts {"order_id": "...", "flavor": "glazed"}."""
+    order_id = read_order_id(request.fields)
+    flavor = read_flavor(request.fields)
+    shop.kitchen.add_donut(order_id, flavor)
+    return {"order_id": order_id}
 
 
-def find_files():
-    """Return the files of the page by URL path, so that a request cannot name any other file."""
-    folder = HERE / "static"
-    if not folder.is_dir():
-        folder = HERE.parent / "static"  # no-tracing/ has none of its own
-    files = {
-        "/": folder / "index.html",
-        "/source/microdonuts.py": HERE / "microdonuts.py",
-        "/source/kitchen.py": HERE / "kitchen.py",
-    }
-    for path in folder.iterdir():
-        if path.suffix in CONTENT_TYPES and not path.is_symlink():
-            files[f"/static/{path.name}"] = path
-    return files
+def get_donuts(request, shop):
+    """List the donuts of an order, or of all orders: GET /kitchen/get_donuts?order_id=..."""
+    fields = dict(parse_qsl(request.url.query, keep_blank_values=True))
+    if "order_id" not in fields:
+        return shop.kitchen.get_all_donuts()
+    donuts = shop.kitchen.get_donuts(read_order_id(fields))
+    if not donuts:
+        raise Refusal(404, UNKNOWN_ORDER)
+    return donuts
 
 
-FILES = find_files()
+def read_flavors(fields):
+    """Return a list with one flavor for each donut of an order."""
+    items = fields.get("donuts")
+    if not isinstance(items, list):
+        raise Refusal(400, 'Send a list of "donuts": [{"flavor": "glazed", "quantity": 1}].')
+    flavors = []
+    for item in items:
+        flavor = read_flavor(item)
+        quantity = item.get("quantity")
+        # To Python, True is an int.
+        if type(quantity) is not int or not 1 <= quantity <= MAX_DONUTS:
+            raise Refusal(400, f'Send a "quantity" that is a whole number from 1 to {MAX_DONUTS}.')
+        flavors += [flavor] * quantity
+    if not 1 <= len(flavors) <= MAX_DONUTS:
+        raise Refusal(400, f"Order from 1 to {MAX_DONUTS} donuts: a box holds no more.")
+    return flavors
 
 
-def send_file(request, server):
-    """GET /, /static/<name> and /source/<name>"""
-    path = FILES[request.url_path]
-    try:
-        body = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        raise Refusal(404, "This file is gone: start from the page, at /.") from None
-    return Answer(200, body, {"Content-Type": CONTENT_TYPES[path.suffix], **FILE_HEADERS})
+def read_flavor(fields):
+    flavor = isinstance(fields, dict) and fields.get("flavor")
+    if flavor not in FLAVORS:
+        raise Refusal(400, f'Choose a "flavor" that we have: {", ".join(FLAVORS)}.')
+    return flavor
 
 
-# The table of contents: the methods and the function for each path.
+def read_order_id(fields):
+    order_id = fields.get("order_id")
+    if not isinstance(order_id, str) or not re.fullmatch("[ -~]{1,100}", order_id):
+        raise Refusal(400, 'Send the "order_id" that the answer to the order had.')
+    return order_id
+
+
+##### BLOCK 3: where the spans go ##################################################################
+
+##### BLOCK 4: HTTP, and main ######################################################################
+
+HERE = pathlib.Path(__file__).parent
+# A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
+STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
+FILES = {"/": STATIC / "index.html"}
+FILES |= {f"/static/{path.name}": path for path in STATIC.glob("*")}
+# Only Python's own list of types is used, because the system's can be wrong about .js.
+CONTENT_TYPES = mimetypes.MimeTypes()
+LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}")
+
+# `body` is bytes.
+Answer = collections.namedtuple("Answer", "status body headers")
+
+
+def json_answer(status, value):
+    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def send_file(request, shop):
+    """Answer GET / and GET /static/<name>."""
+    path = FILES[request.url.path]
+    content_type, _ = CONTENT_TYPES.guess_type(path.name)
+    headers = {"Content-Type": content_type, "Content-Security-Policy": "default-src 'self'"}
+    return Answer(200, path.read_bytes(), headers)
+
+
+# path: (methods, endpoint)
+READ = ["GET", "HEAD"]
 ROUTES = {
-    "/order": ("POST", order),
-    "/status": ("POST", order_status),
-    "/kitchen/add_donuts": ("POST", add_donuts),
-    "/kitchen/get_donuts": ("GET, HEAD", get_donuts),
+    "/order": (["POST"], order),
+    "/status": (["POST"], order_status),
+    "/kitchen/add_donuts": (["POST"], add_donuts),
+    "/kitchen/get_donuts": (READ, get_donuts),
 }
-for path in FILES:
-    ROUTES[path] = ("GET, HEAD", send_file)
-
-
-def find_route(path):
-    """Return the key of ROUTES that a path matches, or None."""
-    return path if path in ROUTES else None
-
-
-###############################################################################
-# BLOCK 6: HTTP, the server, and main. Skip it on a first reading.
-###############################################################################
-
-KITCHEN_SECONDS = 10  # how long an order or a status check may take in total
-MAX_BODY = 65_536  # bytes
-MAX_HEAD = 32_768  # bytes
-
-HEAD = re.compile(
-    # RFC 9112 3: a method, a target and a version, with one space between them
-    rb"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.[0-9]\r?\n"
-    # RFC 9110 5.5 and 5.6.2: tokens, each with a value, whose only control character is a tab
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*"
-    rb"\r?\n"
-)
-AUTHORITY = re.compile(  # RFC 9110 7.2: a host, and perhaps a port
-    r"(?P<host> \[[0-9A-Fa-f:.]+\] | [A-Za-z0-9._~!$&'()*+,;=%-]+ ) (?: : (?P<port>[0-9]{0,5}) )?",
-    re.VERBOSE,
-)
-UNREADABLE = "Send GET, HEAD or POST in well-formed HTTP/1.1, with a head of at most 32 KB."
-
-
-class Headers(HTTPMessage):
-    """Keeps the parser, which was made for e-mail, from looking for a multipart body."""
-
-    def get_content_type(self):
-        return "text/plain"
-
-
-class HeadReader:
-    """Lets http.server read the headers of a request, and keeps the head as it was sent."""
-
-    def __init__(self, rfile, request_line):
-        self.rfile = rfile
-        self.head = request_line
-
-    def readline(self, limit):
-        line = self.rfile.readline(MAX_HEAD)
-        self.head += line
-        if len(self.head) > MAX_HEAD:
-            raise LineTooLong("head")  # http.server answers this with 431
-        return line
+ROUTES |= dict.fromkeys(FILES, (READ, send_file))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection, with one request after the other. http.server calls do_GET for each.
-
-    http.server reads the request line and the headers. It accepts much that is malformed, and
-    parse_request refuses that. Two losses are accepted: a method without a do_ method gets 501; an
-    empty line in front of a request, or a head that stalls, ends the connection without an answer.
-    """
+    """A connection and its current request. http.server calls do_GET() for each GET request."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.1"
-    timeout = 10  # seconds without a byte from the client
-    MessageClass = Headers
-
-    def parse_request(self):
-        """Read the head of a request. Return False if it was refused."""
-        reader = HeadReader(self.rfile, self.raw_requestline)
-        self.rfile = reader
-        try:
-            if not super().parse_request():
-                return False
-        finally:
-            self.rfile = reader.rfile
-        # RFC 9112 6.3: with a malformed or repeated length, nobody knows where the request ends.
-        # Without a length it ends after its head. 20 digits are more than any length needs.
-        length = self.header("Content-Length", "0")
-        if not HEAD.fullmatch(reader.head) or not re.fullmatch("[0-9]{1,20}", length):
-            self.send_error(400)
-            return False
-        self.length = int(length)
-        return True
-
-    def header(self, name, default=""):
-        """Return the value of a header. Of a repeated one, return all values, one a line."""
-        return "\n".join(self.headers.get_all(name, [default])).strip(" \t")
+    timeout = 10  # seconds to wait for the client
+    # Send head and body in one piece and without delay.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    # Answer in JSON, too, when http.server itself refuses a request.
+    error_content_type = "application/json"
+    error_message_format = '{"error": "%(explain)s"}'
 
     def do_GET(self):
-        """Answer a request of any method."""
-        self.read_target()
-        # RFC 9110 7.6.1: a list of options. http.server understands a single one.
-        options = re.split(r"[,\s]+", self.header("Connection").lower())
-        # RFC 9112 C.2.2: an HTTP/1.0 client may read until the connection ends.
-        if "close" in options or self.request_version == "HTTP/1.0":
-            self.close_connection = True
+        """Answer a request, whatever its method."""
         try:
-            self.send(self.dispatch())
-        except OSError:  # from send: dispatch turns every exception into an answer
-            self.close_connection = True
-            self.log_message("hung up before its answer")
+            self.url = urlsplit(self.path)
+            host = urlsplit(f"//{self.headers.get('Host', '')}")
+            self.host = host.hostname
+            self.port = host.port or 80
+        except ValueError:
+            return self.send_error(400)
+        path = self.url.path
+        self.route = path if path in ROUTES else None
+        self.send(self.call_endpoint())
 
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-    do_OPTIONS = do_TRACE = do_PATCH = do_QUERY = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
-    def read_target(self):
-        """Split the target as it was sent. http.server shortens a leading "//" in self.path."""
-        target = self.requestline.split(" ")[1]
-        self.host = self.header("Host")
-        self.authority = self.host
-        absolute = re.fullmatch("(?i:http)://([^/?]*)(.*)", target)
-        if absolute:  # RFC 9112 3.2.2: a target with a host in it wins over the header Host
-            self.authority, target = absolute.groups()
-        path, _, self.url_query = target.partition("?")
-        self.url_path = path or "/"
-        self.route = find_route(self.url_path)
-
-    def dispatch(self):
-        """Return the answer of the endpoint, or an error answer if something was raised."""
+    def call_endpoint(self):
+        """Return the Answer of the endpoint. A Refusal or an exception becomes an Answer, too."""
         try:
             body = self.read_body()
-            self.check_host()
-            endpoint = self.check_route()
-            if self.command == "POST":
-                self.fields = parse_fields(body)
+            self.check_origin()
+            if self.route is None:
+                raise Refusal(404, "There is nothing at this path: start from the page, at /.")
+            methods, endpoint = ROUTES[self.route]
+            if self.command not in methods:
+                raise Refusal(405, f"Use {methods[0]} for this path.")
+            self.fields = read_fields(body)
             result = endpoint(self, self.server)
-            return result if isinstance(result, Answer) else json_answer(result)
         except Refusal as refusal:
-            return json_answer({"error": str(refusal)}, refusal.status, refusal.headers)
-        except Exception as error:
+            return json_answer(refusal.status, {"error": str(refusal)})
+        except (ConnectionError, TimeoutError):
+            # The client has gone or is too slow, and http.server closes the connection.
+            raise
+        except Exception:
             traceback.print_exc()
-            sentence = "The shop failed: look at its terminal."
-            return json_answer({"error": sentence}, 500, error=error)
-
-    def check_host(self):
-        """Raise Refusal(400) unless there is one Host, and 421 if it is not ours."""
-        if self.request_version == "HTTP/1.0" and not self.host:
-            return
-        address = parse_authority(self.authority)
-        if not address or not parse_authority(self.host):  # RFC 9112 3.2
-            raise Refusal(400, "Send one Host header, with the name and port of this server.")
-        # A page from elsewhere can have its own name resolve to 127.0.0.1 (DNS rebinding), and then
-        # read this server's answers in a browser. The Host of its requests is its own name.
-        if self.server.is_local and not is_loopback(address[0]):
-            raise Refusal(421, f"This is not the server that you named: use {self.server.url}/.")
-
-    def check_route(self):
-        """Return the endpoint. Raise Refusal(403, 404 or 405)."""
-        if self.route is None:
-            raise Refusal(404, "There is nothing at this path: start from the page, at /.")
-        methods, endpoint = ROUTES[self.route]
-        if self.command not in methods.split(", "):
-            refusal = Refusal(405, f"Use one of these methods: {methods}.")
-            refusal.headers["Allow"] = methods
-            raise refusal
-        own_origin = f"http://{self.authority}"
-        if self.command == "POST" and self.headers.get("Origin", own_origin) != own_origin:
-            raise Refusal(403, "Order from the shop's own page: this request is another site's.")
-        return endpoint
+            return json_answer(500, {"error": "The shop has failed: look at its terminal."})
+        return result if isinstance(result, Answer) else json_answer(200, result)
 
     def read_body(self):
-        """Return the body, b"" if there is none. Raise Refusal(400, 408, 411 or 413)."""
-        self.has_unread_body = True
-        if "Transfer-Encoding" in self.headers:
-            raise Refusal(411, "Send the body with its Content-Length, and not in chunks.")
-        if self.length > MAX_BODY:
-            raise Refusal(413, f"The body is too long: send at most {MAX_BODY} bytes.")
-        try:
-            body = self.rfile.read(self.length)
-        except OSError:
-            raise Refusal(408, "The body did not arrive in time: send all of it.") from None
-        if len(body) < self.length:
-            raise Refusal(400, "The body is shorter than its Content-Length: send all of it.")
-        self.has_unread_body = False
-        return body
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,5}", length):
+            # The rest would be read as if it were the next request.
+            self.close_connection = True
+            raise Refusal(400, "Send a body of at most 99999 bytes, with its Content-Length.")
+        return self.rfile.read(int(length))
+
+    def check_origin(self):
+        """Refuse what another site makes a browser send."""
+        # Another site can make its own name lead to this machine (DNS rebinding).
+        if LOOPBACK.fullmatch(self.server.server_name) and not LOOPBACK.fullmatch(str(self.host)):
+            raise Refusal(421, f"Use {self.server.url}/, or start with --host 0.0.0.0.")
+        if self.command == "POST" and self.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise Refusal(403, "A page of another site sent this: use the shop's own page.")
 
     def send(self, answer):
-        """Send an answer in one piece. A second one would wait until the first is acknowledged.
-
-        Raise OSError if the client has reset the connection. If the client has closed it in the
-        normal way, nothing is raised.
-        """
-        if self.has_unread_body or self.server.is_closing:
-            self.close_connection = True
-        headers = {
-            "Date": self.date_time_string(),
-            "Content-Type": "application/json",  # unless the answer says another one
-            **answer.headers,
-            "Content-Length": len(answer.body),
-        }
+        """Send an Answer. Raise OSError if the client has hung up."""
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        if answer.status == 405:
+            self.send_header("Allow", ", ".join(ROUTES[self.route][0]))
         if self.close_connection:
-            headers["Connection"] = "close"
-        head = f"HTTP/1.1 {answer.status} {self.responses[answer.status][0]}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        body = b"" if self.command == "HEAD" else answer.body
-        self.wfile.write(f"{head}\r\n".encode("latin-1") + body)
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        self.wfile.flush()
 
-    def send_error(self, code, *explanations):
-        """Refuse what cannot be read, and close. Called by http.server and parse_request."""
-        self.has_unread_body = True
-        self.send(json_answer({"error": UNREADABLE}, code))
+    def handle_expect_100(self):
+        super().handle_expect_100()
+        # The client waits for this line before it sends the body.
+        self.wfile.flush()
+        return True
 
-    def log_error(self, *arguments):
-        """Say nothing. http.server would log each idle connection that it closes."""
-
-
-def parse_authority(text):
-    """Return ("127.0.0.1", 8082) for "127.0.0.1:8082", with port 80 if there is none; or None."""
-    match = AUTHORITY.fullmatch(text)
-    if match is None:
-        return None
-    port = int(match["port"] or 80)
-    return (match["host"].strip("[]"), port) if port < 65_536 else None
+    def log_message(self, *arguments):
+        """Say nothing."""
 
 
-def is_loopback(host):
-    """Tell whether a host can only be reached from this machine."""
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def read_fields(body):
+    """Return the fields of a JSON object: {} if there is no body."""
+    with suppress(ValueError, RecursionError):
+        fields = json.loads(body or "{}")
+        if isinstance(fields, dict):
+            return fields
+    raise Refusal(400, "Send a JSON object.")
 
 
-class Server(ThreadingHTTPServer):
-    """The shop: a thread for each connection, and what the endpoints need.
+class Shop(ThreadingHTTPServer):
+    """The server, which has a thread for each connection, and all that the endpoints need."""
 
-    A thread pool could deadlock: the shop calls itself, so an order could wait for a thread that is
-    waiting for that order.
-    """
-
-    request_queue_size = 1024  # with the default of 5, a burst of connections waits for seconds
-    daemon_threads = False  # so that server_close waits for answers that are being sent
+    # With the default, which is 5, a burst of connections would wait for seconds.
+    request_queue_size = 1_024
+    # On Windows, two shops could otherwise share a port.
+    allow_reuse_address = os.name != "nt"
 
     def __init__(self, arguments):
-        host = arguments.host
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-            host = f"[{host}]"
         super().__init__((arguments.host, arguments.port), Handler)
-        self.url = f"http://{host.replace('0.0.0.0', '127.0.0.1')}:{self.server_port}"
-        self.is_local = is_loopback(arguments.host)
+        # 0.0.0.0 means all addresses. On Windows, it cannot be called.
+        host = "127.0.0.1" if arguments.host == "0.0.0.0" else arguments.host
+        self.url = f"http://{host}:{self.server_port}"
         self.kitchen = Kitchen(arguments.fry_seconds)
-        self.client = KitchenClient(arguments.kitchen or self.url)
-        self.order_lock = threading.Lock()
-        self.connections = set()
-        self.is_closing = False
+        self.kitchen_url = arguments.kitchen or self.url
 
-    @contextlib.contextmanager
-    def one_at_a_time(self):
-        """Let one order or status check in, and yield its deadline, a value of time.monotonic().
-
-        Only one thread at a time may use the connection of the KitchenClient, and with more of
-        them the threads would only contend for the interpreter. Raise Refusal(503) if the caller is
-        not let in by its deadline, or if the shop is closing.
-        """
-        deadline = time.monotonic() + KITCHEN_SECONDS
-        if not self.order_lock.acquire(timeout=KITCHEN_SECONDS):
-            raise Refusal(503, "Too many orders at once: try again later.")
-        try:
-            if self.is_closing:
-                raise Refusal(503, "The shop is closing: order again when it is open.")
-            yield deadline
-        finally:
-            self.order_lock.release()
-
-    def process_request(self, request, client_address):
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request, client_address):
-        threading.current_thread().name = "connection from {}:{}".format(*client_address)
-        super().process_request_thread(request, client_address)
-
-    def close_request(self, request):
-        """Read what is left, then close the connection. Called when nothing more will be sent.
-
-        RFC 9112 9.6: otherwise, bytes that we have not read would make the client lose our answer.
-        """
-        end = time.monotonic() + 1
-        with contextlib.suppress(OSError):
-            request.settimeout(1)
-            while request.recv(65_536) and time.monotonic() < end:
-                pass
-        self.connections.discard(request)
-        request.close()
+    def server_bind(self):
+        """Bind without asking DNS for the name of this machine, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
 
     def handle_error(self, request, client_address):
-        """Print an unforeseen exception, but not that a connection broke between two requests."""
+        """Print an exception, but not one that is about a client who has hung up."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
-    def close(self):
-        """Refuse new orders, finish the one in progress, then close."""
-        self.is_closing = True
-        with self.order_lock:  # waits for the one in progress, which has a deadline
-            pass
-        self.shutdown()
-        for connection in self.connections.copy():
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # an idle one ends, a busy one answers first
-        self.server_close()
-        self.client.handler.close()
-        self.kitchen.close()
-
-
-def print_line(sentence):
-    """Print a line on stderr, if it can be written."""
-    with contextlib.suppress(OSError):
-        print(f"microdonuts: {sentence}", file=sys.stderr)
-
-
-def exit_with(sentence):
-    print_line(sentence)
-    raise SystemExit(2)
-
 
 def kitchen_url(text):
-    """Return the URL of a kitchen, http://host:port. Raise ArgumentTypeError."""
-    match = re.fullmatch("(?i:http)://([^/?#]+)/?", text)
-    if not match or not parse_authority(match[1]):
-        # The sentence does not repeat the text, which may have a password in it.
-        raise argparse.ArgumentTypeError("give a host and a port alone: http://127.0.0.1:8083")
-    return f"http://{match[1]}"
+    # For a ValueError, argparse would print the URL, which may hold a password.
+    if not re.fullmatch(r"http://[\w.-]+(:[0-9]{1,5})?/?", text):
+        raise argparse.ArgumentTypeError("use a host and a port, such as http://127.0.0.1:8083")
+    return text.rstrip("/")
 
 
-def read_arguments():
-    parser = argparse.ArgumentParser(description="A donut shop.")
-    parser.error = exit_with
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (%(default)s). While it is a loopback address, requests for "
-        "other hosts are refused; with 0.0.0.0 or a name, every Host is taken",
-    )
-    parser.add_argument(
-        "--port", type=int, default=8082, help="port to listen on (%(default)s; 0: any)"
-    )
-    parser.add_argument(
-        "--kitchen", type=kitchen_url, metavar="URL", help="the shop whose kitchen fries (itself)"
-    )
-    parser.add_argument(
-        "--fry-seconds",
-        type=float,
-        default=kitchen.FRY_SECONDS,
-        help="how long one donut takes, from 0 to 5 (%(default)s)",
-    )
-    arguments = parser.parse_args()
-    if not arguments.host:  # it would mean all addresses
-        exit_with("argument --host: give an address, such as 127.0.0.1")
-    if not 0 <= arguments.fry_seconds <= 5:  # because closing waits for one donut
-        exit_with("argument --fry-seconds: give a time from 0 to 5, such as 1.4")
-    return arguments
+def fry_seconds(text):
+    seconds = float(text)
+    if not 0 <= seconds <= 5:
+        raise argparse.ArgumentTypeError("use a number from 0 to 5")
+    return seconds
 
 
 def main():
-    gc.set_threshold(50_000)  # otherwise all kept donuts are searched too often
-    arguments = read_arguments()
-    is_closing = False
-
-    def on_signal(number, frame):
-        nonlocal is_closing
-        is_closing = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second signal ends the program at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    parser = argparse.ArgumentParser(description="A donut shop.")
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on (%(default)s)")
+    parser.add_argument("--port", default=8082, type=int, help="to listen on (%(default)s)")
+    parser.add_argument("--kitchen", type=kitchen_url, metavar="URL", help="another shop")
+    parser.add_argument(
+        "--fry-seconds", default=1.4, type=fry_seconds, help="for a donut (%(default)s)"
+    )
+    arguments = parser.parse_args()
     try:
-        server = Server(arguments)
+        shop = Shop(arguments)
     except (OSError, OverflowError) as error:
-        address = f"{arguments.host} port {arguments.port}"
-        exit_with(f"cannot listen on {address} ({error}): choose another --host or --port")
-    except (TypeError, ValueError) as error:  # TypeError: a host that cannot be a name
-        exit_with(f"a setting cannot be used: {error}")
-    threading.Thread(target=server.serve_forever, args=(0.1,)).start()
-    print_line(f"open at {server.url}/ (Ctrl-C closes)")
-    while not is_closing:
-        time.sleep(0.2)  # a wait without an end could not be interrupted on Windows
-    server.close()
+        parser.exit(2, f"microdonuts: cannot listen on this host and port: {error}\n")
+    print(f"microdonuts: open at {shop.url}/ (Ctrl-C closes)", file=sys.stderr)
+    # SIGTERM now does what Ctrl-C does: it raises KeyboardInterrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with shop, suppress(KeyboardInterrupt):
+        shop.serve_forever()
+    # Give the answers in progress a moment, which a second Ctrl-C ends.
+    with suppress(KeyboardInterrupt):
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":
