@@ -285,8 +285,7 @@ class Kitchen:
         while True:
             donut, request_context = self.waiting.get()
             attributes = {"microdonuts.flavor": donut.flavor, ORDER_ID_KEY: donut.order_id}
-            # Without request_context, "fry" would begin a new trace, because no span is current in
-            # this thread.
+            # Without request_context, "fry" would begin a trace: no span is current in this thread.
             span = tracer.start_span("fry", request_context, attributes=attributes)
             try:
                 with active_span(span, request_context):
@@ -524,12 +523,11 @@ class B3(TextMapPropagator):
         match = B3_HEADER.fullmatch(values[0].strip(" \t"))
         if match is None:
             return context
-        flags = 0 if match["state"] == "0" else SAMPLED
         span_context = SpanContext(
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["span_id"], 16),
             is_remote=True,
-            trace_flags=TraceFlags(flags),
+            trace_flags=TraceFlags(int(match["state"] != "0")),
         )
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 

@@ -301,6 +301,8 @@ def kitchen_url(text):
     # For a ValueError, argparse would print the URL, which may hold a password.
     if not re.fullmatch(r"http://[\w.-]+(:[0-9]{1,5})?/?", text):
         raise argparse.ArgumentTypeError("use a host and a port, such as http://127.0.0.1:8083")
+    # This raises ValueError if the port is too large.
+    _ = urlsplit(text).port
     return text.rstrip("/")
 
 

@@ -133,9 +133,11 @@ def test_baggage_of_8_192_bytes_is_passed_on_and_of_more_whole_members(front, fa
     assert sorted(others(front, fake, ask, ",".join(MANY))) == MANY[:508]
 
 
-def test_the_shops_own_value_is_first_and_the_callers_is_gone(front, fake, ask):
-    sent = "a=1,microdonuts.order.id=theirs;p,b=2"
-    assert sorted(others(front, fake, ask, sent)) == ["a=1", "b=2"]
+def test_the_shops_own_value_replaces_the_callers(front, fake, ask):
+    ask(front, "/order", ORDER, [("baggage", "a=1,microdonuts.order.id=theirs;p,b=2")])
+    sent = dict(member.split("=") for member in fake.requests[0].headers["baggage"].split(","))
+    own = sent.pop("microdonuts.order.id")
+    assert (len(own), sent) == (36, {"a": "1", "b": "2"})
 
 
 @pytest.mark.parametrize("order_id", ['x, y;z=%\\"', "a+b", "%41", "x" * 100])
