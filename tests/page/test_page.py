@@ -32,7 +32,7 @@ STORY = {
 }
 # Which row is selected, and where the page, its scrolling parts, and its rows are.
 PLACES = """() => [
-  document.querySelector("[aria-current]").innerText,
+  document.querySelector("#rows [data-selected]").dataset.key,
   scrollY, ...["grid", "beside", "code"].map(id => document.getElementById(id).scrollTop),
   ...[...document.querySelectorAll("#order, #span-title, #rows [data-key]")].map(
     element => [element.dataset.key, element.getBoundingClientRect().top]
