@@ -449,7 +449,7 @@ BAGGAGE_MEMBER = re.compile(
     """,
     re.VERBOSE,
 )
-BAGGAGE_SAFE = "!#$&'()*+-./:<=>?@[]^_`{|}~"  # what a value may have besides letters and digits
+BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"  # sent as they are; a "+" is not, as some read a space
 MAX_BAGGAGE = 8_192  # bytes, which every service must be able to pass on
 
 
