@@ -102,9 +102,9 @@ def main(command="", *names):
         save(HERE, walk(load(ROOT), 1, 10, backwards=True))
     elif command == "paste":
         print("Paste the diff, and press Enter and Ctrl-D.")
-        print("made", apply(pathlib.Path(), sys.stdin.read().rstrip("\n")), "changes")
+        print("changes made:", apply(pathlib.Path(), sys.stdin.read().rstrip("\n")))
     elif command == "copy":
-        print("copied", apply(pathlib.Path(), names, copy), "definitions")
+        print("definitions copied:", apply(pathlib.Path(), names, copy))
     elif re.fullmatch(r"\d|10", command):
         shop = ROOT / "my-shop"
         if shop.exists() and "--force" not in names:
