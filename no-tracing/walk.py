@@ -57,9 +57,9 @@ def change(files, diff, backwards=False, place="the diff", line=1):
     for number, file, *sides in reversed(hunks) if backwards else hunks:
         old, new = map("".join, reversed(sides) if backwards else sides)
         text = "\n" + files[file]
-        if text.count(old) != 1:
+        if text.count(old) != 1 or (old in new and new in text):
             missing = [line for line in old.splitlines() if line not in text.splitlines()]
-            shown = "\n".join(missing) or f"{old}(together, and {text.count(old)} times)"
+            shown = "\n".join(missing) or f"{old}(changed already, not together, or several times)"
             sys.exit(f"{place}, line {number}: these lines are not once in {file}:\n{shown}")
         files[file] = text.replace(old, new)[1:]
     return len(hunks)
