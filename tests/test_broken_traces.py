@@ -9,7 +9,7 @@ import pytest
 from servers import DEADLINE, ROOT
 
 TEXT = (ROOT / "docs" / "broken-traces.md").read_text()
-PROGRAMS = ROOT / "tests" / "broken_traces"
+PROGRAMS = ROOT / "docs" / "broken_traces"
 # The symptom's title, what one sees, and the name of the program.
 SYMPTOMS = re.findall(r"(?ms)^## ([^\n]+)\n\n```\n(.*?)^```\n(?:(?!^## ).)*?\(`(\w+\.py)`\)", TEXT)
 # The first version of the API or the SDK that can have the symptom.
