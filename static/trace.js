@@ -125,7 +125,8 @@ function draw() {
   drawServices(servicesOf(spans));
   drawRows(drawn, servicesOf(spans), shown.selected, place === panelRow ? panelRow : null);
   drawAxis(duration());
-  drawDetails(span, spans);
+  // In the frame after the rows, which are what the visitor is waiting for.
+  requestAnimationFrame(() => setTimeout(() => drawDetails(span, spans)));
 }
 
 // The first span whose headers are drawn; of a trace without any, once it is complete, its first span.

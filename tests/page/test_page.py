@@ -32,7 +32,7 @@ STORY = {
 }
 # Which row is selected, and where the page, its scrolling parts, and its rows are.
 PLACES = """() => [
-  document.querySelector("[aria-current]").innerText,
+  document.querySelector("#rows [data-selected]").dataset.key,
   scrollY, ...["grid", "beside", "code"].map(id => document.getElementById(id).scrollTop),
   ...[...document.querySelectorAll("#order, #span-title, #rows [data-key]")].map(
     element => [element.dataset.key, element.getBoundingClientRect().top]
@@ -97,6 +97,8 @@ def test_nothing_jumps_while_the_trace_grows(page, order, start_shop, is_own_cho
     expect(page.locator("#rows").get_by_role("button", name="INTERNAL fry")).to_have_count(3)
     after = page.evaluate(PLACES)
     assert [place for place in before if place not in after] == []
+    bars = page.locator("#rows li", has_text="fry").locator(".bar").all()
+    assert min(bar.bounding_box()["width"] for bar in bars) > 40
 
 
 def test_a_narrow_page_goes_to_the_trace_and_opens_details_below_a_row(page, order, start_shop):
