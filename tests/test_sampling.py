@@ -3,15 +3,12 @@
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from servers import ORDER, TRACEPARENT
 
 import kitchen
 import microdonuts
 
-ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-CALLER = {
-    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "User-Agent": "Test/1.0",
-}
+CALLER = {"traceparent": TRACEPARENT, "User-Agent": "Test/1.0"}
 
 
 class Recorder(Sampler):
