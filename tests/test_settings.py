@@ -108,9 +108,7 @@ def test_what_is_missing_is_named_in_one_line(row):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_an_order_loses_no_answer_and_no_span(
-    run_shop, ask, until, number
-):
+def test_a_signal_costs_an_order_no_answer_and_no_span(run_shop, ask, until, number):
     shop, replies = run_shop("--fry-seconds", "0.2", OTEL_TRACES_EXPORTER="console"), []
     dozen = {"donuts": [{"flavor": "jelly", "quantity": microdonuts.MAX_DONUTS}]}
     buyer = threading.Thread(target=lambda: replies.append(ask(shop, "/order", dozen)))
