@@ -1,11 +1,11 @@
 """A SERVER span for each request of your own http.server, which no package makes.
 
-Copy all but the last part, which shows how to use it: make TracedRequests the first base class of
-your handler, and set a tracer provider before you serve. A span is named after the HTTP method,
-because only your code knows the route: do_GET() below says it. A method that has no do_ gets no
-span, and http.server answers it with 501. The handler of wsgiref has no do_ at all: use the package
-opentelemetry-instrumentation-wsgi for it. If do_GET() raises a TimeoutError, the span shows no
-error, because http.server catches it.
+Copy all but the import of print_spans and the last part, which shows how to use it: make
+TracedRequests the first base class of your handler, and set a tracer provider before you serve. A
+span is named after the HTTP method, because only your code knows the route: do_GET() below says it.
+A method that has no do_ gets no span, and http.server answers it with 501. The handler of wsgiref
+has no do_ at all: use the package opentelemetry-instrumentation-wsgi for it. If do_GET() raises a
+TimeoutError, the span shows no error, because http.server catches it.
 
     python recipes/traced_http_server.py 8081
     curl http://127.0.0.1:8081/cakes

@@ -21,7 +21,7 @@ pytest.importorskip("opentelemetry.proto", reason="needs: pip install '.[dev]'")
 from strangers.hub import Hub
 
 pytestmark = pytest.mark.strangers
-HERE = ROOT / "tests" / "strangers"
+HERE = ROOT / "docs" / "strangers"
 DOCUMENT = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
 ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
 

@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-pytest.register_assert_rewrite("documents")
-
 import documents
 from documents import Terminal, fences, walk
 from servers import ROOT
