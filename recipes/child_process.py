@@ -14,7 +14,7 @@ import sys
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.propagators.textmap import DefaultGetter
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 
 def variable(field):
@@ -45,8 +45,7 @@ def environment_for_child():
 if __name__ == "__main__":
     print_spans()
     continue_trace()
-    [role] = sys.argv[1:]
-    with trace.get_tracer("child_process").start_as_current_span(role):
-        if role == "parent":
+    with trace.get_tracer("child_process").start_as_current_span(sys.argv[1]):
+        if sys.argv[1] == "parent":
             command = [sys.executable, __file__, "child"]
             subprocess.run(command, env=environment_for_child(), check=True)
