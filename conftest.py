@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 pytest_plugins = ["servers"]  # until, run_shop and fake_kitchen are there
-pytest.register_assert_rewrite("servers")
+pytest.register_assert_rewrite("servers", "documents")
 
 # What the reader has set for OpenTelemetry would change what the tests see.
 for variable in [name for name in os.environ if name.startswith("OTEL_")]:
@@ -92,21 +92,19 @@ class Spans(list, SpanProcessor):
         self.append(span)
         self.open.discard(span.context.span_id)
 
-    def wait(self, count):
+    def wait(self, count, trace_id=None):
         """Return the spans in the order of their starts, when there are at least `count`."""
-        servers.until(lambda: len(self) >= count and not self.open, f"the end of {count} spans")
-        return sorted(self, key=lambda span: span.start_time)
+
+        def found():
+            these = [span for span in self.copy() if trace_id in (None, span.context.trace_id)]
+            return len(these) >= count and not self.open and [these]
+
+        [these] = servers.until(found, f"the end of {count} spans of {trace_id or 'any trace'}")
+        return sorted(these, key=lambda span: span.start_time)
 
     def of(self, trace, count):
         """Return the same of one trace, which is named by its id or by a Reply."""
-        trace_id = int(getattr(trace, "trace_id", trace), 16)
-
-        def found():
-            these = [span for span in self.copy() if span.context.trace_id == trace_id]
-            return len(these) >= count and not self.open and these
-
-        these = servers.until(found, f"the end of {count} spans of trace {trace_id:032x}")
-        return sorted(these, key=lambda span: span.start_time)
+        return self.wait(count, int(getattr(trace, "trace_id", trace), 16))
 
 
 @pytest.fixture(scope="session")
@@ -155,27 +153,22 @@ def start_shop(provider, store):
 
 
 @pytest.fixture(scope="module")
-def front_and_kitchen(provider, store):
+def front(provider, store):
+    """A shop in this process, whose kitchen is `fake`."""
     fake = servers.serve(servers.FakeKitchen())
     front = new_shop(store, fake.url)
-    yield front, fake
+    front.fake = fake
+    yield front
     servers.close(front)
     servers.close(fake)
 
 
 @pytest.fixture
-def front(front_and_kitchen):
-    """A shop in this process, whose kitchen is `fake`."""
-    return front_and_kitchen[0]
-
-
-@pytest.fixture
-def fake(front_and_kitchen):
+def fake(front):
     """The FakeKitchen that `front` calls, as if it were new."""
-    fake = front_and_kitchen[1]
-    fake.requests.clear()
-    fake.script = fake.cook
-    return fake
+    front.fake.requests.clear()
+    front.fake.script = front.fake.cook
+    return front.fake
 
 
 @pytest.hookimpl(wrapper=True)

@@ -121,6 +121,7 @@ def record_failure(span, error):
     # The name has the module in front, except for built-in exceptions.
     name = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
     mark_failed(span, name, str(error))
+    # Newer conventions want a log record in place of the event, and this program has no logs.
     span.record_exception(error, escaped=True)
 
 
@@ -441,13 +442,14 @@ class W3CTraceState(dict):
 # baggage: microdonuts.order.id=3dff9a6c,customer=Am%C3%A9lie;trusted
 BAGGAGE_MEMBER = re.compile(
     r"""
-    (?P<key>   [!#$%&'*+.^_`|~0-9A-Za-z-]+ )
+    [ \t]*+  (?P<key>   [!#$%&'*+.^_`|~0-9A-Za-z-]+ )
     [ \t]* = [ \t]*+
-    (?P<value> (?: (?! [",;\\] ) [!-~] )* )   # printable ASCII except a space and these four
-    (?: [ \t]* ; .* )?                       # properties, such as "trusted"
+              (?P<value> (?: (?! [",;\\] ) [!-~] )* )   # printable ASCII except a space and these
+    [ \t]*+  (?: ; .* )?                               # properties, such as "trusted"
     """,
     re.VERBOSE,
 )
+BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"  # sent as they are; a "+" is not, as some read a space
 MAX_BAGGAGE = 8_192  # bytes, which every service must be able to pass on
 
 
@@ -464,7 +466,7 @@ class W3CBaggage(TextMapPropagator):
         header = whole_members(",".join(getter.get(carrier, "baggage") or []))
         members = {}
         for text in header.split(","):
-            match = BAGGAGE_MEMBER.fullmatch(text.strip(" \t"))
+            match = BAGGAGE_MEMBER.fullmatch(text)
             # Only a malformed member is left out.
             if match:
                 members[match["key"]] = unquote(match["value"])
@@ -474,9 +476,9 @@ class W3CBaggage(TextMapPropagator):
         return context
 
     def inject(self, carrier, context=None, setter=default_setter):
-        """Write the baggage: first what this service has added, then what it has received."""
+        """Write the baggage, whose keys have to be tokens: first what this service has added."""
         entries = reversed(baggage.get_all(context).items())
-        members = [f"{key}={quote(str(value))}" for key, value in entries]
+        members = [f"{key}={quote(str(value), BAGGAGE_SAFE)}" for key, value in entries]
         header = whole_members(",".join(members))
         if header:
             setter.set(carrier, "baggage", header)
@@ -527,7 +529,7 @@ class B3(TextMapPropagator):
             trace_id=int(match["trace_id"], 16),
             span_id=int(match["span_id"], 16),
             is_remote=True,
-            trace_flags=TraceFlags(int(match["state"] != "0")),
+            trace_flags=TraceFlags(match["state"] != "0"),
         )
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 

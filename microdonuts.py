@@ -85,9 +85,7 @@ def trace_request(handler):
 
     # Propagators look for names in lower case. Keep all values of a header, so that a propagator
     # notices a second traceparent, which makes both invalid.
-    carrier = {}
-    for header in handler.headers:
-        carrier[header.lower()] = handler.headers.get_all(header)
+    carrier = {name.lower(): handler.headers.get_all(name) for name in handler.headers}
     # Read the caller's span and baggage from the headers. trace_call() in kitchen.py writes them. A
     # browser usually sends no such headers, and then a new trace begins.
     caller_context = propagate.extract(carrier, context.get_current())
@@ -367,7 +365,7 @@ def read_names(variable, value, choices):
     unknown = set(names).difference(choices, ["none", ""])
     if unknown:
         print(f"microdonuts: {variable}: {unknown} is not in {[*choices]}", file=sys.stderr)
-    return [name for name in names if name in choices]
+    return [name for name in dict.fromkeys(names) if name in choices]
 
 
 def set_up_tracing(store):
@@ -401,7 +399,7 @@ def set_up_tracing(store):
 
 HERE = pathlib.Path(__file__).parent
 # A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
-STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
+STATIC = next(HERE.glob("static"), HERE.parent / "static")
 FILES = {"/": STATIC / "index.html"}
 FILES |= {f"/static/{path.name}": path for path in STATIC.glob("*")}
 FILES |= {f"/source/{name}": HERE / name for name in SOURCES}
@@ -490,7 +488,7 @@ class Handler(BaseHTTPRequestHandler):
             self.url = urlsplit(self.path)
             host = urlsplit(f"//{self.headers.get('Host', '')}")
             self.host = host.hostname
-            self.port = host.port or 80
+            self.port = self.host and (host.port or 80)
         except ValueError:
             return self.send_error(400)
         path = self.url.path

@@ -195,4 +195,5 @@ def sleep_until(moment):
 
 ##### BLOCK 9: W3C Baggage (www.w3.org/TR/baggage) #################################################
 
+BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"  # sent as they are; a "+" is not, as some read a space
 ##### BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation) ###################

@@ -137,7 +137,7 @@ def read_order_id(fields):
 
 HERE = pathlib.Path(__file__).parent
 # A copy of this file, such as the one in no-tracing/, uses the page of the folder above.
-STATIC = HERE / "static" if (HERE / "static").exists() else HERE.parent / "static"
+STATIC = next(HERE.glob("static"), HERE.parent / "static")
 FILES = {"/": STATIC / "index.html"}
 FILES |= {f"/static/{path.name}": path for path in STATIC.glob("*")}
 # Only Python's own list of types is used, because the system's can be wrong about .js.
@@ -189,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
             self.url = urlsplit(self.path)
             host = urlsplit(f"//{self.headers.get('Host', '')}")
             self.host = host.hostname
-            self.port = host.port or 80
+            self.port = self.host and (host.port or 80)
         except ValueError:
             return self.send_error(400)
         path = self.url.path

@@ -1,8 +1,8 @@
 """A child process that goes on with its parent's trace: the environment carries the context.
 
-Copy it without the last part. The child calls continue_trace() before anything else. The variables
-have the names that OpenTelemetry's specification "Environment Variables as Context Propagation
-Carriers" demands, such as X_B3_TRACEID: a shell keeps them, and other languages look for them.
+Copy all but the import of print_spans and the last part. The child calls continue_trace() first.
+Variables such as X_B3_TRACEID have the names of OpenTelemetry's specification "Environment
+Variables as Context Propagation Carriers": a shell keeps them, and other languages look for them.
 
     python recipes/child_process.py parent
 """

@@ -126,6 +126,14 @@ def read_json(url):
         return json.load(response)
 
 
+def numbered(text, known=()):
+    """Return a text with a number for each id that is not known, so that it can be compared."""
+    ids = dict.fromkeys(re.findall(r"\b(?:[0-9a-f]{16}){1,2}\b", text))
+    for number, each in enumerate(each for each in ids if each not in known):
+        text = text.replace(each, f"<{number}>")
+    return re.sub("-0[13]$", "-<flags>", text, flags=re.MULTILINE)
+
+
 def masked(text, known):
     """Return a text without the ids that are not known."""
     return ID.sub(lambda match: match[0] if match[0] in known else f"<{len(match[0])}>", text)

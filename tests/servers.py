@@ -19,6 +19,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEADLINE = 20  # seconds after which whatever a test waits for has failed
+ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
+TRACE_ID, CALLER_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE_ID}-{CALLER_ID}-01"
 
 
 def until(condition, what="it"):
@@ -88,19 +91,11 @@ class Process:
     def __init__(self, *arguments, folder=ROOT, **env):
         port = () if "--port" in arguments else ("--port", "0")
         command = [sys.executable, "-u", str(folder / "microdonuts.py"), *port, *arguments]
-        self.process = subprocess.Popen(
-            command,
-            env=os.environ | env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=os.environ | env, text=True, **streams)
         self.out, self.err = [], []
-        self.readers = [
-            threading.Thread(target=self.read, args=(self.process.stdout, self.out)),
-            threading.Thread(target=self.read, args=(self.process.stderr, self.err)),
-        ]
+        pairs = [(self.process.stdout, self.out), (self.process.stderr, self.err)]
+        self.readers = [threading.Thread(target=self.read, args=pair) for pair in pairs]
         for reader in self.readers:
             reader.start()
         until(lambda: self.banner() or self.process.poll() is not None, "the banner")

@@ -4,8 +4,6 @@ import shutil
 
 import pytest
 
-pytest.register_assert_rewrite("documents")
-
 from documents import Terminal, apply_diff, fences
 from servers import ROOT
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from documents import numbered
 from servers import DEADLINE, ROOT
 
 TEXT = (ROOT / "docs" / "broken-traces.md").read_text()
@@ -16,29 +17,21 @@ SYMPTOMS = re.findall(r"(?ms)^## ([^\n]+)\n\n```\n(.*?)^```\n(?:(?!^## ).)*?\(`(
 SINCE = {"strict_about_flags.py": "1.42", "no_context.py": "1.33"}
 
 
-def numbered(text):
-    """Return a text with a number for each id, so that two texts can be compared."""
-    ids = dict.fromkeys(re.findall(r"\b(?:[0-9a-f]{16}){1,2}\b", text))
-    for number, each in enumerate(ids):
-        text = text.replace(each, f"<{number}>")
-    return re.sub("-0[13]$", "-<flags>", text.strip(), flags=re.MULTILINE)
-
-
 def printed(program, *arguments):
     command = [sys.executable, "-u", program, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return numbered(subprocess.run(command, timeout=DEADLINE, **pipes).stdout)
+    return numbered(subprocess.run(command, timeout=DEADLINE, **pipes).stdout.strip())
 
 
 @pytest.mark.parametrize(("title", "seen", "name"), SYMPTOMS, ids=[row[0] for row in SYMPTOMS])
 def test_a_symptom_is_seen_and_mended(title, seen, name):
     pytest.importorskip("opentelemetry.version", SINCE.get(name))
     shown = printed(PROGRAMS / name)
-    pattern = ".*".join(re.escape(part) for part in numbered(seen).split("..."))
+    pattern = ".*".join(re.escape(part) for part in numbered(seen.strip()).split("..."))
     # An equal text shows the difference where it is not equal.
-    assert re.fullmatch(pattern, shown, re.DOTALL) or shown == numbered(seen)
+    assert re.fullmatch(pattern, shown, re.DOTALL) or shown == numbered(seen.strip())
     docstring = ast.get_docstring(ast.parse((PROGRAMS / name).read_text()))
-    assert printed(PROGRAMS / name, "mended") == numbered(docstring.partition("Mended:")[2])
+    assert printed(PROGRAMS / name, "mended") == numbered(docstring.partition("Mended:\n")[2])
 
 
 def test_each_program_has_a_symptom_and_the_list_at_the_top_has_them_all():

@@ -9,12 +9,10 @@ from argparse import ArgumentParser
 
 import pytest
 
-pytest.register_assert_rewrite("documents")
-
 from documents import FENCE, Terminal, fences
 from opentelemetry import environment_variables as api
 from opentelemetry.sdk import environment_variables as sdk
-from servers import ROOT
+from servers import ORDER, ROOT
 
 import kitchen
 import microdonuts
@@ -97,12 +95,7 @@ def test_the_two_lines_of_the_whole_idea_write_and_read_the_header():
     assert (names["trace_id"], names["parent_id"], names["flags"]) == (trace_id, span_id, flags)
 
 
-def test_an_order_is_the_tree_that_readme_shows(run_shop):
-    [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
-    Terminal(run_shop).compare(order, tree)
-
-
-def test_two_processes_are_two_services_on_one_trace(run_shop, ask):
+def test_two_processes_are_two_services_on_one_trace_which_is_the_tree_of_an_order(run_shop, ask):
     terminal = Terminal(run_shop)
     [order], [tree] = of_readme("Read the terminal"), of_readme("Read the page", "")
     terminal.run(*of_readme("Two processes"))
@@ -122,19 +115,17 @@ def test_the_table_of_samplers(sampler, flags, is_recorded, flags_on, run_shop, 
     kitchen = fake_kitchen()
     shop = run_shop("--kitchen", kitchen.url, OTEL_TRACES_SAMPLER=sampler)
     headers = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-{flags}"} if flags else {}
-    ask(shop, "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]}, headers)
+    ask(shop, "/order", ORDER, headers)
     sent = {request.headers["traceparent"].rpartition("-")[2] for request in kitchen.requests}
     recorded = "yes" if ask(shop, "/traces").json else "no"
     assert (recorded, sent) == (is_recorded, {flags_on})
 
 
-def test_the_endpoints_are_those_of_the_shop_and_their_last_line_is_refused(run_shop):
+def test_the_lines_of_the_endpoints_are_answered_and_the_last_is_refused(run_shop):
     [commands] = of_readme("The endpoints")
-    shown = set(re.findall(r"curl '?http://[\d.:]+(/[a-z_/]+)", commands))
-    routes = {path for path in microdonuts.ROUTES if not path.startswith("/traces")}
-    assert shown == routes.difference(microdonuts.FILES), "README, The endpoints: a line for each"
     *answers, last = Terminal(run_shop).run(commands.replace("\n", "; echo\n")).splitlines()
-    assert ["error" in answer for answer in (*answers, last)] == [False] * 4 + [True]
+    assert [answer for answer in answers if "error" in answer] == []
+    assert "error" in last
 
 
 def test_the_options_are_those_of_the_command_line(monkeypatch):

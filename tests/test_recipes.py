@@ -1,6 +1,5 @@
 """recipes/: each program, run as it is, prints the lines that tests/recipes.json has for it."""
 
-import json
 import os
 import re
 import subprocess
@@ -9,7 +8,8 @@ import threading
 from http.client import HTTPConnection
 
 import pytest
-from servers import DEADLINE, ROOT
+from documents import numbered
+from servers import DEADLINE, ORDER, ROOT, rows, started, table
 
 # The ids of the traceparent that is sent in tests/recipes.json.
 KNOWN = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "0" * 32, "0" * 16)
@@ -97,25 +97,21 @@ class Program(subprocess.Popen):
         pattern = r".*(?:\b\w{32}\b|SPANID|TRACESTATE|BAGGAGE|ended span|JSONDecodeError:).*"
         lines = "\n".join(self.read(pattern, count))
         lines = re.sub(r"(127.0.0.1:|'server.port': )\d+", r"\1<port>", lines)
-        lines = re.sub("-0[13]$", "-<flags>", lines, flags=re.MULTILINE)
-        ids = dict.fromkeys(re.findall(r"\b(?:[0-9a-f]{16}){1,2}\b", lines))
-        for number, each in enumerate(each for each in ids if each not in KNOWN):
-            lines = lines.replace(each, f"<{number}>")
-        return lines.splitlines()
+        return numbered(lines, KNOWN).splitlines()
+
+    def end(self):
+        self.killer.cancel()
+        self.kill()
+        self.communicate()
 
 
 @pytest.fixture
 def start():
     """start(command, **env): start a Program, which is killed after the test."""
-    programs = []
-    yield lambda command, **env: programs.append(Program(command, **env)) or programs[-1]
-    for program in programs:
-        program.killer.cancel()
-        program.kill()
-        program.communicate()
+    yield from started(Program, Program.end)
 
 
-ROWS = json.loads((ROOT / "tests" / "recipes.json").read_text())
+ROWS = table("recipes")
 
 
 @pytest.mark.parametrize("title", [title for title in ROWS if "command" in ROWS[title]])
@@ -139,19 +135,11 @@ def test_a_recipe_prints_what_it_should(start, title):
     assert program.lines(len(row["lines"])) == row["lines"]
 
 
-@pytest.mark.parametrize(
-    ("error_type", "answer"),
-    [
-        ("404", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"),
-        ("http.client.IncompleteRead", b"HTTP/1.1 200\nContent-Length: 9\nConnection: close\n\n{}"),
-        ("http.client.RemoteDisconnected", b""),
-        ("ConnectionRefusedError", None),
-    ],
-)
-def test_a_call_that_fails_says_why(start, fake_kitchen, error_type, answer):
-    url = "http://127.0.0.1:9" if answer is None else fake_kitchen(lambda path: answer).url
+@rows("failed_calls")
+def test_a_call_that_fails_says_why(start, fake_kitchen, row):
+    url = row.get("url") or fake_kitchen(lambda path: row["answer"].encode()).url
     [line] = start(f"call_another_service.py {url}").lines(1)
-    assert " ERROR trace" in line and f"'error.type': '{error_type}'" in line
+    assert " ERROR trace" in line and f"'error.type': '{row['what']}'" in line
 
 
 def test_a_call_makes_one_trace_with_the_server_that_it_reaches(start):
@@ -167,7 +155,7 @@ def test_a_kitchen_in_flask_is_on_one_trace_with_the_shop(start, run_shop, ask, 
     env = {"OTEL_PROPAGATORS": propagators, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
     kitchen = start("flask_kitchen.py 0", **env)
     shop = run_shop("--kitchen", kitchen.url(), OTEL_PROPAGATORS=propagators)
-    reply = ask(shop, "/order", {"donuts": [{"flavor": "jelly", "quantity": 1}]})
+    reply = ask(shop, "/order", ORDER)
     assert (reply.status, reply.json.get("state")) == (200, "ready"), reply.text
     assert ask(shop, "/status", {"order_id": "nobody"}).status == 404
     pattern = "SERVER (?:POST|GET) .*?_donuts UNSET .* parent=(\\w+) .*"

@@ -3,15 +3,12 @@
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from servers import ORDER, TRACEPARENT
 
 import kitchen
 import microdonuts
 
-ORDER = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
-CALLER = {
-    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "User-Agent": "Test/1.0",
-}
+CALLER = {"traceparent": TRACEPARENT, "User-Agent": "Test/1.0"}
 
 
 class Recorder(Sampler):
@@ -58,9 +55,7 @@ def test_what_a_sampler_sees(shop, ask, sampler):
     assert sampler.asked[1] == ("INTERNAL", "status", {"microdonuts.order.id"}, 1)
 
 
-def test_what_is_recorded_and_not_sampled_is_on_the_page_and_says_so_to_the_kitchen(
-    front, fake, ask, sampler
-):
+def test_what_is_recorded_and_not_sampled_is_shown_and_says_so(front, fake, ask, sampler):
     ask(front, "/status", {"order_id": "o"}, CALLER)
     assert [span.name for span in sampler.store.spans] == ["POST /status", "status", "GET"]
     flags = fake.requests[0].headers["traceparent"].rpartition("-")[2]

@@ -9,13 +9,12 @@ import sys
 import threading
 
 import pytest
-from servers import ROOT
+from servers import CALLER_ID, ORDER, ROOT, TRACE_ID, TRACEPARENT, rows
 
 import microdonuts
 
 LISTING = "/kitchen/get_donuts"
-TRACE_ID, CALLER_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-CALLER = {"traceparent": f"00-{TRACE_ID}-{CALLER_ID}-01", "b3": f"{TRACE_ID}-{CALLER_ID}-1"}
+CALLER = {"traceparent": TRACEPARENT, "b3": f"{TRACE_ID}-{CALLER_ID}-1"}
 
 
 def printed(shop):
@@ -23,28 +22,16 @@ def printed(shop):
     return [json.loads(text) for text in re.findall(r"(?ms)^\{$.*?^\}$", "".join(shop.out))]
 
 
-# OTEL_PROPAGATORS; the headers that the kitchen gets then; and the name that is warned of.
-PROPAGATORS = [
-    ("", {"traceparent", "baggage"}, None),
-    ("b3", {"b3"}, None),
-    (" B3 ,b3, tracecontext,", {"b3", "traceparent"}, None),
-    ("baggage", {"baggage"}, None),
-    ("none", set(), None),
-    ("jaeger,tracecontext", {"traceparent"}, "jaeger"),
-]
-
-
-@pytest.mark.parametrize(("chosen", "expected", "unknown"), PROPAGATORS)
-def test_otel_propagators_chooses_what_is_sent(run_shop, fake, ask, chosen, expected, unknown):
-    shop = run_shop("--kitchen", fake.url, OTEL_PROPAGATORS=chosen)
+@rows("propagators")
+def test_otel_propagators_chooses_what_is_sent(run_shop, fake, ask, row):
+    shop = run_shop("--kitchen", fake.url, OTEL_PROPAGATORS=row["chosen"])
     reply = ask(shop, "/status", {"order_id": "o"}, CALLER)
     [call] = fake.requests
     sent = {name.lower() for name in call.headers.keys()}
-    assert sent & {"traceparent", "baggage", "b3"} == expected
-    assert (reply.trace_id == TRACE_ID) == bool(expected - {"baggage"})
-    fields = expected | ({"tracestate"} if "traceparent" in expected else set())
-    assert ask(shop, "/traces").headers["Propagation-Fields"] == ", ".join(sorted(fields))
-    assert_only_warning(shop, "OTEL_PROPAGATORS", unknown)
+    assert sorted(sent & {"traceparent", "baggage", "b3"}) == row["sent"]
+    assert (reply.trace_id == TRACE_ID) == row["continued"]
+    assert ask(shop, "/traces").headers["Propagation-Fields"] == row["fields"]
+    assert_only_warning(shop, "OTEL_PROPAGATORS", row["unknown"])
 
 
 def assert_only_warning(shop, variable, unknown):
@@ -55,26 +42,13 @@ def assert_only_warning(shop, variable, unknown):
     assert all(variable in line and unknown in line for line in warnings)
 
 
-# OTEL_TRACES_EXPORTER; how many spans of one request are printed as JSON, and how many as lines.
-EXPORTERS = [
-    ("", 0, 1, None),
-    ("console", 1, 0, None),
-    (" Console,", 1, 0, None),
-    ("none", 0, 0, None),
-    ("terminal,console", 1, 1, None),
-    ("zipkin,console", 1, 0, "zipkin"),
-]
-
-
-@pytest.mark.parametrize(("chosen", "json_count", "line_count", "unknown"), EXPORTERS)
-def test_otel_traces_exporter_chooses_where_spans_go(
-    run_shop, ask, chosen, json_count, line_count, unknown
-):
-    shop = run_shop(OTEL_TRACES_EXPORTER=chosen)
+@rows("exporters")
+def test_otel_traces_exporter_chooses_where_spans_go(run_shop, ask, row):
+    shop = run_shop(OTEL_TRACES_EXPORTER=row["chosen"])
     ask(shop, LISTING)
-    assert_only_warning(shop, "OTEL_TRACES_EXPORTER", unknown)
+    assert_only_warning(shop, "OTEL_TRACES_EXPORTER", row["unknown"])
     lines = [line for line in shop.out if re.match("   SERVER GET ", line)]
-    assert (len(printed(shop)), len(lines)) == (json_count, line_count)
+    assert (len(printed(shop)), len(lines)) == (row["printed_as_json"], row["printed_as_lines"])
 
 
 # Variables that the SDK reads; an attribute of a span or of its resource; and its value.
@@ -98,36 +72,21 @@ def test_the_sdk_reads_its_own_variables(run_shop, ask, variables, name, value):
 
 def test_a_shop_without_the_sdk_serves_and_names_no_span_as_its_own(run_shop, ask):
     shop = run_shop(OTEL_SDK_DISABLED="true")
-    order = {"donuts": [{"flavor": "jelly", "quantity": 1}]}
     for headers in ({}, CALLER):
-        reply = ask(shop, "/order", order, headers)
+        reply = ask(shop, "/order", ORDER, headers)
         assert (reply.status, reply.headers["Server-Timing"]) == (200, None)
     assert shop.stop() == 0
     assert (shop.out, len(shop.err)) == ([], 1)
 
 
-WRONG_URLS = (
-    "kitchen https://kitchen http:// http://a:b http://a/b http://a:99999 http://u:pw@a u:pw@a"
-)
-WRONG = [
-    *(["--kitchen", url] for url in [*WRONG_URLS.split(), "http://a b", "http://[x]"]),
-    *(["--fry-seconds", seconds] for seconds in ("-1", "5.1", "nan", "inf")),
-    *(["--port", port] for port in ("x", "65536")),
-    ["--host", "192.0.2.1"],  # an address that no machine has
-    ["--ketchup"],
-]
-
-
-@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
-def test_an_option_that_cannot_be_is_one_line_and_exit_2(run_shop, arguments):
-    shop = run_shop(*arguments)
+@rows("wrong_options")
+def test_an_option_that_cannot_be_is_one_line_and_exit_2(run_shop, row):
+    shop = run_shop(*row["arguments"])
     assert shop.stop() == 2
     *usage, line = shop.err
-    assert re.match(r"microdonuts(\.py)?: ", line)
+    assert re.match(rf"microdonuts(\.py)?: {row['line']}", line)
     assert [text for text in usage if not re.match("usage: | ", text)] == []
     assert "pw" not in "".join(shop.err), "a password must not be printed"
-    is_bind = arguments[-1] in ("65536", "192.0.2.1")
-    assert ("cannot listen" in line) == is_bind
 
 
 def test_what_is_no_failed_bind_is_not_called_one(run_shop):
@@ -136,28 +95,20 @@ def test_what_is_no_failed_bind_is_not_called_one(run_shop):
     assert "cannot listen" not in "".join(shop.err)
 
 
-@pytest.mark.parametrize(
-    ("before", "word"),
-    [
-        ("sys.version_info = (3, 10, 9)", r"3\.11"),
-        ("sys.modules['opentelemetry'] = None", "pip install"),
-        ("sys.modules['opentelemetry.exporter'] = None", "opentelemetry-exporter-otlp-proto-http"),
-    ],
-)
-def test_what_is_missing_is_named_in_one_line(before, word):
-    start = f"import runpy, sys; {before}; runpy.run_path('microdonuts.py', run_name='__main__')"
+@rows("missing")
+def test_what_is_missing_is_named_in_one_line(row):
+    run = "runpy.run_path('microdonuts.py', run_name='__main__')"
+    start = f"import runpy, sys; {row['before']}; {run}"
     command = [sys.executable, "-c", start, "--port", "0"]
     variables = {"OTEL_TRACES_EXPORTER": "otlp"}
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, timeout=20)
     [line] = done.stderr.decode().splitlines()
-    assert re.search(word, line)
+    assert row["named"] in line
     assert done.returncode != 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_an_order_loses_no_answer_and_no_span(
-    run_shop, ask, until, number
-):
+def test_a_signal_costs_an_order_no_answer_and_no_span(run_shop, ask, until, number):
     shop, replies = run_shop("--fry-seconds", "0.2", OTEL_TRACES_EXPORTER="console"), []
     dozen = {"donuts": [{"flavor": "jelly", "quantity": microdonuts.MAX_DONUTS}]}
     buyer = threading.Thread(target=lambda: replies.append(ask(shop, "/order", dozen)))

@@ -5,8 +5,6 @@ import re
 
 import pytest
 
-pytest.register_assert_rewrite("documents")
-
 import documents
 from documents import Terminal, fences, walk
 from servers import ROOT
