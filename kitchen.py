@@ -59,7 +59,7 @@ def trace_call(opener, request):
         # server's span becomes its child. trace_request() in microdonuts.py reads the headers.
         propagate.inject(request.headers)
         span.set_attributes(header_attributes(request.headers))
-        # Give up after 10 seconds of silence, with TimeoutError.
+        # This opener returns a 4xx or 5xx like any response. It gives up after 10 silent seconds.
         with opener.open(request, timeout=10) as response:
             note_response(span, response)
             # The span covers the body, too. read() raises IncompleteRead if the body is cut short.
@@ -245,8 +245,8 @@ class Kitchen:
         self.fry_seconds = fry_seconds
         self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
         self.waiting = queue.SimpleQueue()  # pairs of a donut and a context
-        self.free_at = 0.0  # when the fryer will have fried all of these, by time.monotonic()
-        self.lock = threading.Lock()  # guards orders and free_at, and the order in the queue
+        self.free_at = 0.0  # when the last waiting donut will be ready, by time.monotonic()
+        self.lock = threading.Lock()  # guards orders and free_at, and keeps the queue in sequence
         # As a daemon, the fryer does not keep the program alive.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
@@ -257,6 +257,7 @@ class Kitchen:
         """
         # Auto-instrumentation: opentelemetry-instrumentation-threading hands the context to a new
         # thread or to a pool, but not through a queue.
+
         # In this thread the SERVER span and the baggage of the request are current. In the fryer's
         # thread they are not, so the context has to go there with the donut.
         request_context = context.get_current()
@@ -292,7 +293,7 @@ class Kitchen:
                 with active_span(span, request_context):
                     self.fry(donut)
             except Exception:
-                # Forget the donut, and fry the next one.
+                # Forget the donut, and fry the next one. (Its order may be forgotten already.)
                 traceback.print_exc()
                 with self.lock, contextlib.suppress(KeyError, ValueError):
                     self.orders[donut.order_id].remove(donut)
@@ -361,7 +362,7 @@ class W3CTraceContext(TextMapPropagator):
         """
         context = context or Context()
         values = getter.get(carrier, "traceparent") or []
-        # Without a traceparent there is no caller. Of several, nobody knows which one is right.
+        # Without a traceparent there is no sender. Several of them are as good as none.
         if len(values) != 1:
             return context
         match = TRACEPARENT.fullmatch(values[0].strip(" \t"))
@@ -370,6 +371,7 @@ class W3CTraceContext(TextMapPropagator):
         # Only a later version may have more than four parts.
         if match["version"] == "00" and match["more"]:
             return context
+        # Clear the flags that are not defined yet.
         flags = int(match["flags"], 16) & (SAMPLED | RANDOM)
         span_context = SpanContext(
             trace_id=int(match["trace_id"], 16),

@@ -95,8 +95,8 @@ def trace_request(handler):
     if handler.route:
         name += f" {handler.route}"
     attributes = server_attributes(handler, caller_context) | header_attributes(carrier)
-    # start_span() finds only the parent in caller_context. active_span(), in kitchen.py, attaches a
-    # context with the new span and the caller's baggage. After the block, the span ends.
+    # start_span() takes the parent from caller_context and makes nothing current. active_span(), in
+    # kitchen.py, makes the span and the caller's baggage current until the block ends.
     span = tracer.start_span(name, caller_context, kind=SpanKind.SERVER, attributes=attributes)
     with active_span(span, caller_context):
         answer = handler.call_endpoint()
@@ -108,8 +108,8 @@ def trace_request(handler):
 def server_attributes(handler, caller_context):
     """Return the attributes that are known when the span starts.
 
-    The sampler sees them, the name, the kind, the links, the parent and the trace id, but nothing
-    that is written on the span later.
+    Besides these, the sampler sees the name, the kind, the links, the parent and the trace id. What
+    is written on the span later comes too late for it.
     """
     client_address, client_port = handler.client_address
     attributes = {
@@ -142,10 +142,7 @@ def add_server_timing(answer, span):
 
 
 def note_answer(span, answer):
-    """Write on a SERVER span which answer has been sent.
-
-    If sending fails, active_span() records the exception, and the span has no status code.
-    """
+    """Record the answer on a SERVER span. If sending has failed, this is not reached."""
     span.set_attribute("http.response.status_code", answer.status)
     # call_endpoint() turns an exception into a 500, so active_span() does not see the exception.
     if answer.error:
@@ -167,7 +164,7 @@ UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
 
 def order(request, shop):
     """Place an order: POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}."""
-    flavors = read_flavors(request.fields)  # one for each donut
+    flavors = read_flavors(request.fields)  # one entry for each donut
     order_id = str(uuid.uuid4())
 
     # This is a copy of the current context, with the order id in its baggage. While it is current,
@@ -175,7 +172,7 @@ def order(request, shop):
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
     attributes = {ORDER_ID_KEY: order_id, "microdonuts.quantity": len(flavors)}
     span = tracer.start_span("order", order_context, attributes=attributes)
-    # This is for the links of status checks.
+    # The span of a status check will have a link to this span.
     shop.remember_order(order_id, span)
 
     with active_span(span, order_context):
@@ -191,8 +188,8 @@ def order_status(request, shop):
     order_id = read_order_id(request.fields)
     order_context = baggage.set_baggage(ORDER_ID_KEY, order_id)
     attributes = {ORDER_ID_KEY: order_id}
-    # Each status check has a trace of its own, because the page sends no traceparent. A link, which
-    # is a pointer from a span to another span, leads from the check to the order.
+    # Each status check has a trace of its own, because the page sends no traceparent. A link points
+    # from a span to another one, in whatever trace. This link points to the order.
     link = shop.order_links.get(order_id)
     links = [link] if link else []
     span = tracer.start_span("status", order_context, attributes=attributes, links=links)
@@ -211,7 +208,7 @@ def order_summary(order_id, donuts):
         # STATES is in the order of progress.
         progress = min(STATES.index(donut["status"]) for donut in donuts)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Any program can run at kitchen_url, and this one has not sent a valid list of donuts.
+        # Any program can run at kitchen_url. Its answer is empty, or it is no list of donuts.
         raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,

@@ -126,8 +126,8 @@ class Kitchen:
         self.fry_seconds = fry_seconds
         self.orders = collections.OrderedDict()  # order id -> list of donuts, oldest order first
         self.waiting = queue.SimpleQueue()  # of donuts
-        self.free_at = 0.0  # when the fryer will have fried all of these, by time.monotonic()
-        self.lock = threading.Lock()  # guards orders and free_at, and the order in the queue
+        self.free_at = 0.0  # when the last waiting donut will be ready, by time.monotonic()
+        self.lock = threading.Lock()  # guards orders and free_at, and keeps the queue in sequence
         # As a daemon, the fryer does not keep the program alive.
         threading.Thread(target=self.fry_forever, name="fryer", daemon=True).start()
 
@@ -160,7 +160,7 @@ class Kitchen:
             try:
                 self.fry(donut)
             except Exception:
-                # Forget the donut, and fry the next one.
+                # Forget the donut, and fry the next one. (Its order may be forgotten already.)
                 traceback.print_exc()
                 with self.lock, contextlib.suppress(KeyError, ValueError):
                     self.orders[donut.order_id].remove(donut)

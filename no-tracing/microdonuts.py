@@ -42,7 +42,7 @@ UNKNOWN_ORDER = "The kitchen does not know this order: check the order_id."
 
 def order(request, shop):
     """Place an order: POST /order {"donuts": [{"flavor": "glazed", "quantity": 2}, ...]}."""
-    flavors = read_flavors(request.fields)  # one for each donut
+    flavors = read_flavors(request.fields)  # one entry for each donut
     order_id = str(uuid.uuid4())
 
     with KitchenClient(shop.kitchen_url, order_id) as client:
@@ -70,7 +70,7 @@ def order_summary(order_id, donuts):
         # STATES is in the order of progress.
         progress = min(STATES.index(donut["status"]) for donut in donuts)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        # Any program can run at kitchen_url, and this one has not sent a valid list of donuts.
+        # Any program can run at kitchen_url. Its answer is empty, or it is no list of donuts.
         raise Refusal(502, f"The kitchen sent no donuts of order {order_id}.") from error
     return {
         "order_id": order_id,

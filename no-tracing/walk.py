@@ -1,10 +1,10 @@
 """A way back into the walkthrough, which is README.md beside this file.
 
-    python3 no-tracing/walk.py 3            make my-shop/ as it is after step 3 (0 to 10)
-    python3 no-tracing/walk.py 3 --force    the same, over the files of a my-shop/ that is there
-    python3 no-tracing/walk.py refresh      write no-tracing/*.py from the finished files
+    python3 no-tracing/walk.py 3 [--force]    make my-shop/ as it is after step 3 (0 to 10)
+    python3 no-tracing/walk.py refresh        write no-tracing/*.py from the finished files
 
-In my-shop/, `python3 ../no-tracing/walk.py copy kitchen.py B3` copies a finished definition.
+In my-shop/, `python3 ../no-tracing/walk.py paste` makes the changes of a diff that you paste, and
+`python3 ../no-tracing/walk.py copy kitchen.py B3` copies a finished definition.
 """
 
 import pathlib
@@ -50,27 +50,27 @@ def change(files, diff, backwards=False, place="the diff", line=1):
             file = text[4:]
         elif text.startswith("@@"):
             hunks.append((number, file, ["\n"], ["\n"]))
-        elif not text.startswith("--- "):
-            _, _, old, new = hunks[-1]
-            if not text.startswith("+"):
-                old.append(text[1:] + "\n")
-            if not text.startswith("-"):
-                new.append(text[1:] + "\n")
+        elif hunks and not text.startswith(("--- ", "```")):
+            for other_sign, side in zip("+-", hunks[-1][2:], strict=True):
+                if not text.startswith(other_sign):
+                    side.append(text[1:] + "\n")
     for number, file, *sides in reversed(hunks) if backwards else hunks:
         old, new = map("".join, reversed(sides) if backwards else sides)
         text = "\n" + files[file]
-        if text.count(old) != 1:
+        if text.count(old) != 1 or (old in new and new in text):
             missing = [line for line in old.splitlines() if line not in text.splitlines()]
-            shown = "\n".join(missing) or f"{old}(together, and {text.count(old)} times)"
+            shown = "\n".join(missing) or f"{old}(changed already, not together, or several times)"
             sys.exit(f"{place}, line {number}: these lines are not once in {file}:\n{shown}")
         files[file] = text.replace(old, new)[1:]
+    return len(hunks)
 
 
-def apply(folder, diff):
-    """Change the files of a folder by a diff."""
+def apply(folder, argument, edit=change):
+    """Make an edit in the files of a folder. Return the number of changes or definitions."""
     files = load(folder)
-    change(files, diff)
+    count = edit(files, argument)
     save(folder, files)
+    return count
 
 
 def copy(files, names, backwards=False, place="this command", line=1):
@@ -91,27 +91,27 @@ def copy(files, names, backwards=False, place="this command", line=1):
             # The last BLOCK is empty before.
             text = re.sub(r"(#\n)\Z", r"\1\n", text)
             below = re.findall(r"(?m)^[^\s)].*\n", finished[piece.end() :])
-            below = [each for each in below if f"\n{each}" in text]
-            start = text.index(f"\n{below[0]}") + 1 if below else len(text)
+            start = next((text.index(f"\n{x}") + 1 for x in below if f"\n{x}" in text), len(text))
             text = text[:start] + piece[0] + text[start:]
         files[file] = text[1:]
+    return sum(name not in FILES for name in names)
 
 
-def main(*arguments):
-    command = " ".join(arguments)
+def main(command="", *names):
     if command == "refresh":
         save(HERE, walk(load(ROOT), 1, 10, backwards=True))
-    elif command.startswith("copy "):
-        files = load(pathlib.Path())
-        copy(files, arguments[1:])
-        save(pathlib.Path(), files)
-    elif re.fullmatch(r"(\d|10)( --force)?", command):
-        shop, step = ROOT / "my-shop", int(arguments[0])
-        if shop.exists() and "--force" not in arguments:
+    elif command == "paste":
+        print("Paste the diff, and press Enter and Ctrl-D.")
+        print("changes made:", apply(pathlib.Path(), sys.stdin.read().rstrip("\n")))
+    elif command == "copy":
+        print("definitions copied:", apply(pathlib.Path(), names, copy))
+    elif re.fullmatch(r"\d|10", command):
+        shop = ROOT / "my-shop"
+        if shop.exists() and "--force" not in names:
             sys.exit("my-shop/ is there already: rename it, or add --force to write over it.")
         shop.mkdir(exist_ok=True)
-        save(shop, walk(load(HERE), 1, step))
-        print(f"my-shop/ is as it is after step {step}. Now: cd my-shop, and on with the text.")
+        save(shop, walk(load(HERE), 1, int(command)))
+        print(f"my-shop/ is as it is after step {command}. Go on with the text, in that folder.")
     else:
         sys.exit(__doc__)
 

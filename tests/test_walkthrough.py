@@ -2,6 +2,8 @@
 
 import difflib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -27,6 +29,14 @@ class PlainTerminal(Terminal):
         return spans if len(spans) >= count else None
 
 
+def paste(folder, diff):
+    """Make the changes of a diff as a reader does who pastes it."""
+    command = [sys.executable, walk.__file__, "paste"]
+    # A reader presses Enter after the diff.
+    done = subprocess.run(command, cwd=folder, input=f"{diff}\n", capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize("step", range(1, 11))
 def test_a_step_fits_and_shows_what_the_text_says(step, run_shop, tmp_path, monkeypatch):
     for name in ("static", "no-tracing", *walk.FILES):
@@ -42,7 +52,7 @@ def test_a_step_fits_and_shows_what_the_text_says(step, run_shop, tmp_path, monk
     for fence in [each for each in README if each.section.startswith(f"Step {step}:")]:
         try:
             if fence.language == "diff":
-                walk.apply(folder, fence.text)
+                paste(folder, fence.text)
                 commands = RESTART + ORDER
             elif "walk.py copy" in fence.text:
                 terminal.run(fence.text)
