@@ -1,8 +1,8 @@
 """A SERVER span for each request of a server on asyncio's streams, and children in its tasks.
 
-Copy what connection() does between attach and detach. A task starts with a copy of the context in
-which it is created, so the tasks of a request are in its trace. The requests of a connection share
-one task, so each has to detach what it attaches. (For errors, see traced_http_server.py.)
+Copy what is between attach and detach. A task starts with a copy of its creator's context, so the
+tasks of a request are in its trace. All requests of a connection share one task, so each detaches
+what it attaches. (This server reads no chunked body. For errors, see traced_http_server.py.)
 
     python recipes/asyncio_server.py 8081
     curl http://127.0.0.1:8081/cakes
@@ -13,29 +13,31 @@ import sys
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import SpanKind
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 tracer = trace.get_tracer("asyncio_server")
 
 
 async def connection(reader, writer):
     while request := (await reader.readline()).decode("latin-1"):
-        headers = {}
+        lines = {}
         while line := (await reader.readline()).decode("latin-1").strip():
             name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        method, target, _ = request.split()
-        path = target.partition("?")[0]
+            lines.setdefault(name.lower(), []).append(value.strip())
+        # Joined, because the API's propagators read one line of a name.
+        headers = {name: ",".join(values) for name, values in lines.items()}
+        await reader.readexactly(int(headers.get("content-length", 0)))
+        method, path, *_ = request.replace("?", " ").split()
         attributes = {"http.request.method": method, "url.path": path, "url.scheme": "http"}
         token = context.attach(propagate.extract(headers, context.get_current()))
-        span = tracer.start_span(method, kind=SpanKind.SERVER, attributes=attributes)
         try:
-            with trace.use_span(span, end_on_exit=True):
+            with tracer.start_as_current_span(method, None, SpanKind.SERVER, attributes) as span:
                 await asyncio.gather(bake(), bake())
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ntwo cakes\n")
                 span.set_attribute("http.response.status_code", 200)
         finally:
             context.detach(token)
+    writer.close()
 
 
 async def bake():

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, StatusCode
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 tracer = trace.get_tracer("call_another_service")
 

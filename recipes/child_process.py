@@ -14,7 +14,7 @@ import sys
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.propagators.textmap import DefaultGetter
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 
 def variable(field):

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 from traced_http_server import TracedRequests, tracer
 
 

@@ -1,8 +1,7 @@
 """A kitchen for MicroDonuts in Flask, which a package traces: nothing in it is traced by hand.
 
-Its spans are on one trace with the shop's. It needs a virtual environment of its own, because the
-package chooses the version of the SDK, and the shop a second terminal. Without the variable, the
-package writes older names, such as http.method.
+It needs a virtual environment of its own, because the package chooses the version of the SDK, and
+the shop a second terminal. Without the variable, the package writes old names (http.method).
 
     pip install flask opentelemetry-sdk opentelemetry-instrumentation-flask
     OTEL_SEMCONV_STABILITY_OPT_IN=http python recipes/flask_kitchen.py 8083

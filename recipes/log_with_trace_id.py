@@ -10,7 +10,7 @@ right in a QueueListener, too. (opentelemetry-instrumentation-logging calls them
 import logging
 
 from opentelemetry import trace
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 
 def add_trace_ids():

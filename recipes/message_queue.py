@@ -2,13 +2,14 @@
 
 Copy send() and process(), with your broker in place of the list. (For Kafka, RabbitMQ, SQS and
 Celery there are packages.) The attributes follow the messaging conventions (status: Development).
+If no span is current, as below, each send() begins a trace.
 
     python recipes/message_queue.py
 """
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import SpanKind, StatusCode
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 tracer = trace.get_tracer("message_queue")
 QUEUE = {"messaging.system": "my-broker", "messaging.destination.name": "cakes"}
@@ -31,7 +32,8 @@ def process(messages, work):
     senders = [propagate.extract(carrier, context.Context()) for carrier in carriers]
     spans = [trace.get_current_span(sender).get_span_context() for sender in senders]
     links = [trace.Link(span) for span in spans if span.is_valid]
-    # A span has one parent only. So the senders of a batch can be reached by its links alone.
+    # The conventions ask for links, because a span has one parent only. A single message has both,
+    # which keeps it in its sender's trace. A batch has links alone, and nobody's baggage.
     parent = senders[0] if len(senders) == 1 else context.Context()
     span = tracer.start_span("process cakes", parent, SpanKind.CONSUMER, PROCESS, links)
     if len(messages) > 1:

@@ -1,7 +1,7 @@
 """Prints each span as one line: the recipes call it to show what they do.
 
-A program that sets no provider records nothing. This one is not for production, because whoever
-ends a span waits until it is printed. BatchSpanProcessor and an OTLP exporter do not wait.
+Your program sets a provider of its own, as docs/at-work.md does, and does not need this file. This
+provider is not for production, because whoever ends a span waits until it is printed.
 """
 
 from opentelemetry import trace

@@ -1,14 +1,14 @@
 """A SERVER span for each request of your own http.server, which no package makes.
 
-Copy all but the import of print_spans and the last part, which shows how to use it: make
-TracedRequests the first base class of your handler, and set a tracer provider before you serve. A
-span is named after the HTTP method, because only your code knows the route: do_GET() below says it.
-A method that has no do_ gets no span, and http.server answers it with 501. The handler of wsgiref
-has no do_ at all: use the package opentelemetry-instrumentation-wsgi for it. If do_GET() raises a
-TimeoutError, the span shows no error, because http.server catches it.
+Copy all but the last part, which shows how to use it: make TracedRequests the first base class of
+your handler, and set a tracer provider before you serve. A span is named after the HTTP method,
+because only your code knows the route: do_GET() below says it, and so does each branch where you
+choose among several. A method without a do_ gets no span, and http.server answers it with 501. The
+handler of wsgiref has no do_ at all: opentelemetry-instrumentation-wsgi is for it. A TimeoutError
+of do_GET() is no error on the span, because http.server catches it.
 
     python recipes/traced_http_server.py 8081
-    curl http://127.0.0.1:8081/cakes
+    python recipes/call_another_service.py http://127.0.0.1:8081/cakes   # they are on one trace
 """
 
 import re
@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry import context, propagate, trace
 from opentelemetry.trace import SpanKind, StatusCode
-from print_spans import print_spans
+from print_spans import print_spans  # for the last part alone
 
 METHODS = "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split()
 tracer = trace.get_tracer("traced_http_server")  # names the code that makes the spans
@@ -30,7 +30,10 @@ class TracedRequests:
         try:
             super().handle_one_request()
         except Exception as error:
-            self.fail(error)
+            name = f"{type(error).__module__}.{type(error).__qualname__}"
+            self.span.set_attribute("error.type", name.removeprefix("builtins."))
+            self.span.set_status(StatusCode.ERROR, str(error))
+            self.span.record_exception(error)
             raise
         finally:
             self.span.end()
@@ -68,12 +71,6 @@ class TracedRequests:
         if code >= 500:  # a 4xx is the caller's error, not the server's
             self.span.set_attribute("error.type", str(int(code)))
             self.span.set_status(StatusCode.ERROR)
-
-    def fail(self, error):
-        name = f"{type(error).__module__}.{type(error).__qualname__}"
-        self.span.set_attribute("error.type", name.removeprefix("builtins."))
-        self.span.set_status(StatusCode.ERROR, str(error))
-        self.span.record_exception(error)
 
 
 if __name__ == "__main__":

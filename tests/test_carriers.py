@@ -138,3 +138,33 @@ def test_a_copy_is_entered_once_at_a_time_and_cannot_be_pickled():
         copy.run(copy.run, str)
     with pytest.raises(TypeError, match="cannot pickle"):
         pickle.dumps(copy.run)
+
+
+CHILDREN = """
+from multiprocessing import get_context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+
+def work(name):
+    provider = TracerProvider()
+    exporter = ConsoleSpanExporter(formatter=lambda span: f"{span.name}\\n")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.get_tracer("children").start_span(name).end()
+    if name.endswith("shutdown"):
+        provider.shutdown()
+
+if __name__ == "__main__":
+    for start in ("fork", "forkserver", "spawn"):
+        for end in ("exit", "shutdown"):
+            child = get_context(start).Process(target=work, args=(f"{start} {end}",))
+            child.start()
+            child.join()
+"""
+
+
+def test_a_child_of_fork_or_forkserver_exports_its_last_spans_at_shutdown_alone(tmp_path):
+    (tmp_path / "program.py").write_text(CHILDREN)
+    command = [sys.executable, tmp_path / "program.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+    exported = ["fork shutdown", "forkserver shutdown", "spawn exit", "spawn shutdown"]
+    assert (done.stdout.splitlines(), done.stderr) == (exported, "")
