@@ -19,8 +19,7 @@ export async function getTraces() {
 export async function getPropagationFields() {
   const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
   const fields = answer?.headers.get("Propagation-Fields") ?? null;
-  // Whoever writes B3 in several headers reads it in one, too.
-  return fields === null ? null : new Set(fields.replace("x-b3-traceid", "x-b3-traceid, b3").split(", "));
+  return fields === null ? null : new Set(fields.split(", "));
 }
 
 // "" if there is no such file, or no answer.

@@ -30,9 +30,9 @@ function groupOf(name, traces, shownId) {
   return details;
 }
 
-function link({ trace_id, spans, open, first }, shownId) {
+function link({ trace_id, spans, first }, shownId) {
   const time = new Date(first.start_time).toLocaleTimeString();
-  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`, open ? `${open} open` : null];
+  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`];
   const failed = isError(first) ? make("span", { class: "failed" }, "error") : null;
   const current = trace_id === shownId ? true : null;
   return make("a", { href: `#${trace_id}`, "aria-current": current }, words.filter(Boolean).join(" · "), failed);
