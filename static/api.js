@@ -6,7 +6,6 @@
 export const placeOrder = (donuts, follow, headers = {}) => send("/order", { donuts }, follow, headers);
 
 export const checkStatus = (orderId) => send("/status", { order_id: orderId });
-
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
 // null if this shop has no traces to show, since it is not traced yet.

@@ -34,7 +34,8 @@ function drawSpan(span, parent, first, spans) {
   fill("wire", headers.map((header) => make("p", {}, headerLine(header, sender))));
   byId("code").dataset.crossed = kindOf(span) === "CLIENT" || Boolean(crossing || headers.length);
   drawCode(span, idOf(span) !== drawnId);
-  fill("parts", headers.flatMap((header) => partsOf(header, sender, SAME[crossing])));
+  fill("parts", headers.flatMap((header) =>
+    [make("h4", {}, header.name, header.wrong && failure(header.wrong)), partList(header, sender, SAME[crossing])]));
   say("span-note", isIncomplete(span) ? INCOMPLETE : "");
   fill("facts", factsOf(span, parent, first));
   fill("repeat", kindOf(span) === "SERVER" && !isIncomplete(span) ? repeatOf(span, spans) : []);
@@ -43,7 +44,6 @@ function drawSpan(span, parent, first, spans) {
   fill("attributes", [...events, attributesOf("Attributes", span.attributes)]);
 }
 
-// As the span of a donut does that is fried.
 const outlives = (span, parent) =>
   parent && kindOf(span) === "INTERNAL" && !isOpen(parent) && (isOpen(span) || span.end_time > parent.end_time);
 
@@ -52,21 +52,13 @@ const linkTo = (context, text) => make("a", { href: `#${bare(context.trace_id)}/
 const after = (time, first) => `after ${inWords(micros(time) - first)}`;
 
 const DOES = { sent: "sent these headers", received: "received these headers" };
-
 const SAME = { sent: " = this CLIENT span’s own id", received: " = the id of this span’s parent" };
-
-const partsOf = (header, sender, same) => [
-  make("h4", {}, header.name, header.wrong && failure(header.wrong)),
-  partList(header, sender, same),
-];
 
 const INCOMPLETE = "Attributes of this span are missing or cut, perhaps its headers, too: limits on spans do that "
   + "(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT), or the shop does not write them yet.";
 
 function factsOf(span, parent, first) {
   const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
-  const links = span.links.map(({ context }) =>
-    fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`)));
   return [
     fact("Service", serviceOf(span)),
     fact("Thread", threadOf(span) ?? "not known"),
@@ -75,15 +67,14 @@ function factsOf(span, parent, first) {
     fact("Began", after(span.start_time, first)),
     fact("Took", isOpen(span) ? "still open" : inWords(durationOf(span))),
     fact("Status", `${span.status.status_code} ${span.status.description ?? ""}`),
-    ...links,
+    ...span.links.map(({ context }) =>
+      fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`))),
   ];
 }
 
-function repeatOf(span, spans) {
-  const isExample = span.attributes["http.request.method"] === "POST";
-  const what = isExample ? "a request like this one (no span has its body, this one is an example)" : "this request again";
-  return [make("h4", {}, `From a terminal, send ${what}`), ...commandBox(commandFor(span, spans, location.origin))];
-}
+const repeatOf = (span, spans) =>
+  [make("h4", {}, "Send a request like this one from a terminal: a body is an example, and not what was sent"),
+    ...commandBox(commandFor(span, spans, location.origin))];
 
 function attributesOf(title, attributes) {
   const names = Object.keys(attributes).sort();

@@ -10,7 +10,6 @@ import { byId, failure, make, say } from "./page.js";
 import { follow } from "./trace.js";
 
 const DONUTS = [{ flavor: "glazed", quantity: 1 }];
-
 const inputs = [...document.querySelectorAll("#header-fields input")];
 let reads = new Set(); // the names of the headers that this shop reads
 let ready = null; // the <li> of the ready experiment that is in the inputs, unchanged
@@ -55,8 +54,7 @@ function begin(experiment) {
   say("experiment-error", "");
   inputs.forEach((input) => drawDecoded(input, experiment === null));
   const headers = Object.entries(typedHeaders());
-  const body = JSON.stringify({ donuts: DONUTS });
-  const command = curlCommand("POST", `${location.origin}/order`, headers, body);
+  const command = curlCommand("POST", `${location.origin}/order`, headers, JSON.stringify({ donuts: DONUTS }));
   byId("experiment-command").replaceChildren(...commandBox(command));
 }
 

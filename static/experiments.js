@@ -5,7 +5,6 @@ import { carries } from "./headers.js";
 
 const hex = (bytes) =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 const newIds = () => ({ traceId: hex(16), spanId: hex(8) });
 
 // By the names on their buttons. `ids` are { traceId, spanId }, and `carry` is one of the two below.

@@ -55,11 +55,10 @@ function rowsOf(node, above, first) {
 }
 
 // The headers that a span wrote, or those that the first span of a trace received. `sender` is the id in them.
-function hopRow(span, level, what, sender) {
-  const headers = headersOf(span);
-  const way = headers.some(({ isUnused }) => isUnused) ? `${what}, not used` : what;
-  return { type: "hop", key: `${idOf(span)}/hop`, level, span: idOf(span), way, sender, headers };
-}
+const hopRow = (span, level, what, sender, headers = headersOf(span)) => ({
+  type: "hop", key: `${idOf(span)}/hop`, level, span: idOf(span), sender, headers,
+  way: !span.parent_id && headers.some(({ isUnused }) => isUnused) ? `${what}, not used` : what,
+});
 
 function spanRow(node, { level, service, thread }, first) {
   const { span } = node;

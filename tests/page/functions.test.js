@@ -108,10 +108,13 @@ test("members of a list are split and never judged; what the browser cannot send
   assert.deepEqual(["a\tb é", "a\nb", "€"].map(canBeSent), [true, false, false]);
 });
 
-test("of several traceparents none counts, and several B3 headers are shown", () => {
-  const twice = { "http.request.header.traceparent": [TRACEPARENT, TRACEPARENT], "http.request.header.x-b3-spanid": ["a"] };
-  assert.deepEqual(headersOf({ attributes: twice }).map(({ name, wrong }) => [name, wrong !== null]),
-    [["traceparent", true], ["traceparent", true], ["x-b3-spanid", false]]);
+test("a header that was received and not used is told from one that was used", () => {
+  const root = (...values) => span("1", null, "SERVER", "POST", 0, 1, { "http.request.header.traceparent": values });
+  const other = root(TRACEPARENT.toUpperCase(), TRACEPARENT.toUpperCase());
+  assert.deepEqual([root(TRACEPARENT), other].map((each) => outline([each])[0]),
+    ["1 1/hop ↳ came in", "1 1/hop ↳ came in, not used"]);
+  assert.deepEqual(headersOf(other)[1].parts.slice(1, 3).map(({ means }) => means), [null, null]);
+  assert.match(headersOf(other)[1].wrong, /received and not used.* of several none counts/);
 });
 
 test("what came of a header is observed", () => {

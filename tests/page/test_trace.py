@@ -86,6 +86,7 @@ def test_an_address_opens_what_it_names_and_back_leads_back(page, shop, ask):
     expect(selected).to_be_focused()
     page.locator("#facts a").click()
     expect(selected).to_contain_text("/order")
+    expect(page.locator("#code .crossing b")).to_be_hidden()
     page.go_back()
     expect(selected).to_contain_text("INTERNAL")
     page.go_back()
