@@ -6,7 +6,6 @@
 export const placeOrder = (donuts, follow, headers = {}) => send("/order", { donuts }, follow, headers);
 
 export const checkStatus = (orderId) => send("/status", { order_id: orderId });
-
 export const getTrace = (traceId) => send(`/traces/${traceId}`);
 
 // null if this shop has no traces to show, since it is not traced yet.
@@ -19,8 +18,7 @@ export async function getTraces() {
 export async function getPropagationFields() {
   const answer = await fetch("/traces", { method: "HEAD" }).catch(() => null);
   const fields = answer?.headers.get("Propagation-Fields") ?? null;
-  // Whoever writes B3 in several headers reads it in one, too.
-  return fields === null ? null : new Set(fields.replace("x-b3-traceid", "x-b3-traceid, b3").split(", "));
+  return fields === null ? null : new Set(fields.split(", "));
 }
 
 // "" if there is no such file, or no answer.

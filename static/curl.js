@@ -19,14 +19,11 @@ export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 // The command that sends to a shop again the request that a SERVER span received. `origin` is where this page is from.
 export function commandFor(span, spans, origin) {
   const { "http.request.method": method, "url.path": path, "url.query": query } = span.attributes;
+  const { "server.address": address, "server.port": port } = span.attributes;
   const headers = NAMES.flatMap((name) => headerValues(span, name).map((value) => [name, value]));
-  const url = `${serverOf(span.attributes) ?? origin}${path}${query ? `?${query}` : ""}`;
+  const server = address ? `http://${address.includes(":") ? `[${address}]` : address}:${port}` : origin;
+  const url = `${server}${path}${query ? `?${query}` : ""}`;
   return curlCommand(method, url, headers, method === "POST" ? exampleBody(span.attributes, spans) : null);
-}
-
-function serverOf({ "server.address": address, "server.port": port }) {
-  if (!address) return null;
-  return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
 }
 
 // The body that came is not on the span: this one is an example, with the order that the trace is about.

@@ -16,7 +16,7 @@ let drawnCode = "";
 export function drawDetails(span, spans) {
   const { first } = extent(spans);
   const parent = spans.find((each) => each.context.span_id === span?.parent_id);
-  const facts = JSON.stringify([span, first, parent?.name]);
+  const facts = JSON.stringify([span, first, parent?.name, parent?.end_time]);
   if (facts === drawn) return;
   drawn = facts;
   byId("span").hidden = !span;
@@ -30,10 +30,12 @@ function drawSpan(span, parent, first, spans) {
   const headers = headersOf(span);
   const sender = crossing === "sent" ? idOf(span) : bare(span.parent_id);
   say("span-title", `${kindOf(span)} ${span.name}`);
-  say("span-does", DOES[crossing] ?? "");
+  say("span-does", outlives(span, parent) ? "goes on after its parent has answered" : DOES[crossing] ?? "");
   fill("wire", headers.map((header) => make("p", {}, headerLine(header, sender))));
+  byId("code").dataset.crossed = kindOf(span) === "CLIENT" || Boolean(crossing || headers.length);
   drawCode(span, idOf(span) !== drawnId);
-  fill("parts", headers.flatMap((header) => partsOf(header, sender, SAME[crossing])));
+  fill("parts", headers.flatMap((header) =>
+    [make("h4", {}, header.name, header.wrong && failure(header.wrong)), partList(header, sender, SAME[crossing])]));
   say("span-note", isIncomplete(span) ? INCOMPLETE : "");
   fill("facts", factsOf(span, parent, first));
   fill("repeat", kindOf(span) === "SERVER" && !isIncomplete(span) ? repeatOf(span, spans) : []);
@@ -42,26 +44,21 @@ function drawSpan(span, parent, first, spans) {
   fill("attributes", [...events, attributesOf("Attributes", span.attributes)]);
 }
 
+const outlives = (span, parent) =>
+  parent && kindOf(span) === "INTERNAL" && !isOpen(parent) && (isOpen(span) || span.end_time > parent.end_time);
+
 const fill = (id, content) => byId(id).replaceChildren(...content);
 const linkTo = (context, text) => make("a", { href: `#${bare(context.trace_id)}/${bare(context.span_id)}` }, text);
 const after = (time, first) => `after ${inWords(micros(time) - first)}`;
 
-const DOES = { sent: "sent the headers that inject wrote", received: "received the headers that extract read" };
-
+const DOES = { sent: "sent these headers", received: "received these headers" };
 const SAME = { sent: " = this CLIENT span’s own id", received: " = the id of this span’s parent" };
-
-const partsOf = (header, sender, same) => [
-  make("h4", {}, header.name, header.wrong && failure(header.wrong)),
-  partList(header, sender, same),
-];
 
 const INCOMPLETE = "Attributes of this span are missing or cut, perhaps its headers, too: limits on spans do that "
   + "(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT), or the shop does not write them yet.";
 
 function factsOf(span, parent, first) {
   const parentId = parent ? linkTo(parent.context, idOf(parent)) : bare(span.parent_id);
-  const links = span.links.map(({ context }) =>
-    fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`)));
   return [
     fact("Service", serviceOf(span)),
     fact("Thread", threadOf(span) ?? "not known"),
@@ -70,12 +67,14 @@ function factsOf(span, parent, first) {
     fact("Began", after(span.start_time, first)),
     fact("Took", isOpen(span) ? "still open" : inWords(durationOf(span))),
     fact("Status", `${span.status.status_code} ${span.status.description ?? ""}`),
-    ...links,
+    ...span.links.map(({ context }) =>
+      fact("Link to", linkTo(context, `span ${bare(context.span_id)} of trace ${bare(context.trace_id)}`))),
   ];
 }
 
 const repeatOf = (span, spans) =>
-  [make("h4", {}, "Send this request again, from a terminal"), ...commandBox(commandFor(span, spans, location.origin))];
+  [make("h4", {}, "Send a request like this one from a terminal: a body is an example, and not what was sent"),
+    ...commandBox(commandFor(span, spans, location.origin))];
 
 function attributesOf(title, attributes) {
   const names = Object.keys(attributes).sort();
@@ -99,16 +98,16 @@ async function drawCode(span, isOther) {
 
 const NO_CODE = "This shop does not have the code that started this span.";
 
-const CROSSINGS = { inject: "◂ wrote the headers", extract: "◂ read the headers" };
+const CROSSINGS = { inject: "▾ wrote the headers", extract: "▾ read the headers" };
 
+// A line, and above it what it did, if it is one of the two that are marked.
 function codeLine({ number, text, isComment }, isMarked) {
   const crossing = isComment ? null : text.match(/propagate\.(inject|extract)\(/)?.[1];
-  const said = isMarked ? "◂ started this span" : CROSSINGS[crossing];
+  const said = isMarked ? "▾ started this span" : CROSSINGS[crossing];
   return make("span", {
-    "data-line": number,
     "data-marked": isMarked ? "" : null,
     "class": isComment ? "comment" : crossing ? "crossing" : null,
-  }, text, said && make("b", {}, `  ${said}`), "\n");
+  }, said && make("b", {}, said, "\n"), make("span", { "data-line": number }, text, "\n"));
 }
 
 // The two lines that are marked, or the first of them, are moved into the part of the code that is seen.

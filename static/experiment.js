@@ -10,7 +10,6 @@ import { byId, failure, make, say } from "./page.js";
 import { follow } from "./trace.js";
 
 const DONUTS = [{ flavor: "glazed", quantity: 1 }];
-
 const inputs = [...document.querySelectorAll("#header-fields input")];
 let reads = new Set(); // the names of the headers that this shop reads
 let ready = null; // the <li> of the ready experiment that is in the inputs, unchanged
@@ -28,7 +27,7 @@ export async function openExperiment() {
     experiment.querySelector("button").addEventListener("click", () => fillIn(experiment));
   }
   byId("predictions").addEventListener("submit", send);
-  byId("change-header").addEventListener("click", () => byId("experiment").querySelector("summary").focus());
+  byId("change-header").addEventListener("click", change);
   begin(null);
   byId("experiment").hidden = false;
 }
@@ -40,15 +39,22 @@ function fillIn(experiment) {
   begin(experiment);
 }
 
+// Back to the first field that this shop reads.
+function change() {
+  const input = inputs.find(({ name }) => reads.has(name)) ?? inputs[0];
+  byId("experiment").open = true;
+  input.parentElement.scrollIntoView();
+  input.focus({ preventScroll: true });
+}
+
 // Something new is to be sent.
 function begin(experiment) {
   ready = experiment;
   say("hint", experiment?.querySelector(".hint").textContent ?? "");
   say("experiment-error", "");
-  inputs.forEach(drawDecoded);
+  inputs.forEach((input) => drawDecoded(input, experiment === null));
   const headers = Object.entries(typedHeaders());
-  const body = JSON.stringify({ donuts: DONUTS });
-  const command = curlCommand("POST", `${location.origin}/order`, headers, body);
+  const command = curlCommand("POST", `${location.origin}/order`, headers, JSON.stringify({ donuts: DONUTS }));
   byId("experiment-command").replaceChildren(...commandBox(command));
 }
 
@@ -56,8 +62,10 @@ function begin(experiment) {
 const typedHeaders = () =>
   Object.fromEntries(inputs.map(({ name, value }) => [name, value.trim()]).filter(([, value]) => value));
 
-function drawDecoded(input) {
+// A ready experiment is judged once it is sent: its outcome is not given away before.
+function drawDecoded(input, isJudged) {
   const header = decode(input.name, input.value);
+  if (!isJudged) [header, ...header.parts].forEach((part) => Object.assign(part, { wrong: null }));
   input.ariaInvalid = isFaulty(header) ? true : null;
   const whole = header.wrong && make("p", {}, failure(header.wrong));
   const decoded = input.value.trim() ? [make("p", {}, headerLine(header)), whole, partList(header)] : [];
@@ -87,6 +95,7 @@ async function judge(serverTiming, predicted, headers) {
   byId("verdict").replaceChildren(make("b", {}, grade), ` ${[...observed.sentences, whyOf(observed)].join(" ")}`);
   byId("outcome").dataset.right = wrong.length === 0;
   byId("outcome").hidden = false;
+  inputs.forEach((input) => drawDecoded(input, true));
   byId("outcome").scrollIntoView(); // the trace is drawn below it
 }
 

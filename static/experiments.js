@@ -1,10 +1,10 @@
 // What the ready experiments of index.html send, and what is observed of an answer: pure functions, for Node too.
 
 import { bare, headerValues, idOf, kindOf } from "./facts.js";
+import { carries } from "./headers.js";
 
 const hex = (bytes) =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 const newIds = () => ({ traceId: hex(16), spanId: hex(8) });
 
 // By the names on their buttons. `ids` are { traceId, spanId }, and `carry` is one of the two below.
@@ -32,9 +32,9 @@ export const headersFor = (name, reads) =>
   EXPERIMENTS[name](newIds(), reads.has("b3") && !reads.has("traceparent") ? b3 : traceparent);
 
 // What is seen of { traceId, spanId }, which the answer named, and of its spans: { trace, recording, sentences }, in
-// the words of the page's predictions. B3 may shorten a trace id that begins with 16 zeros.
+// the words of the page's predictions.
 export function observe({ traceparent = "", b3 = "", ...lists }, { traceId, spanId }, spans) {
-  const isSame = traceparent.includes(traceId) || b3.padStart(b3.length + 16, "0").includes(traceId);
+  const isSame = [traceparent, b3].some((value) => carries(value, traceId));
   const isRecorded = spans.some((span) => idOf(span) === spanId);
   const childrenOf = (id) => spans.filter((span) => bare(span.parent_id) === id);
   const calls = childrenOf(spanId).flatMap((child) => [child, ...childrenOf(idOf(child))]);

@@ -44,7 +44,6 @@ export const isOpen = (span) => span.end_time === null;
 
 // A clock can be set back while a span is open, so that the span ends before it began.
 export const isBackwards = (span) => !isOpen(span) && micros(span.end_time) < micros(span.start_time);
-
 export const durationOf = (span) => Math.max(0, micros(span.end_time) - micros(span.start_time));
 
 // The first moment of a trace and the last that is known of it, in microseconds.

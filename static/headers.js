@@ -1,7 +1,7 @@
 // The headers in which a context travels, taken apart: pure functions, which Node runs too. Faults are found in
 // traceparent and b3 alone; tests/traceparents.json holds them to what the shop makes of these.
 
-import { headerValues } from "./facts.js";
+import { bare, headerValues, kindOf } from "./facts.js";
 
 const TRACE_ID = "shared by all spans of this trace";
 const SENDER_ID = "becomes the parent of the span that receives it";
@@ -29,27 +29,33 @@ const DECODERS = {
   "b3": b3,
 };
 
-// The names of all headers that carry a context, in lower case. B3 can come in one header, or in several.
-const SEVERAL = ["x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"];
-export const NAMES = [...Object.keys(DECODERS), ...SEVERAL];
+export const NAMES = Object.keys(DECODERS);
 
 // The headers that a span sent or received, taken apart, one for each line.
-export function headersOf(span) {
-  return NAMES.flatMap((name) => {
-    const decoded = headerValues(span, name).map((value) => decode(name, value));
-    const wrong = name === "traceparent" && decoded.length > 1 ? REPEATED : null;
-    return decoded.map((header) => ({ ...header, wrong: wrong ?? header.wrong }));
-  });
+export const headersOf = (span) =>
+  NAMES.flatMap((name) => headerValues(span, name).map((value) => observed(decode(name, value), span)));
+
+// A header was not used if the span that received it is in another trace: its ids do not mean there what they should.
+function observed(header, span) {
+  const { name, value, wrong } = header;
+  const isUnused = kindOf(span) === "SERVER" && /^(traceparent|b3)$/.test(name) && value.length > 1
+    && !carries(value, bare(span.context.trace_id));
+  if (!isUnused) return header;
+  for (const part of header.parts) if ([TRACE_ID, SENDER_ID].includes(part.means)) part.means = null;
+  const why = headerValues(span, name).length > 1 ? REPEATED : wrong;
+  return { ...header, isUnused, wrong: why ? `${UNUSED} ${why}` : UNUSED };
 }
 
+// Whether a traceparent or a b3 names a trace. B3 may shorten a trace id that begins with 16 zeros.
+export const carries = (value, traceId) => `${"0".repeat(16)}${value}`.includes(traceId);
+
 const REPEATED = "It must come once: of several none counts.";
+const UNUSED = "It was received and not used: this span’s trace id is another one.";
 
 // A header taken apart: { name, value, parts, separator, wrong }, where `wrong` is a sentence about the header as a
 // whole. A part is { label, text, value, means, wrong, bits }: `text` is how it is written in the header.
 export function decode(name, value) {
-  const text = value.trim();
-  const decoded = DECODERS[name]?.(text) ?? { parts: [{ label: name.replace("x-b3-", ""), text, value: text }] };
-  return { name, value, separator: "-", wrong: null, ...decoded };
+  return { name, value, separator: "-", wrong: null, ...DECODERS[name](value.trim()) };
 }
 
 // A browser sends no header with another character than these.

@@ -1,7 +1,6 @@
 // Pieces of index.html, by their ids.
 
 export const byId = (id) => document.getElementById(id);
-
 export const copyOf = (templateId) => byId(templateId).content.firstElementChild.cloneNode(true);
 
 export function draw(parent, selector, drawing) {
@@ -27,5 +26,4 @@ export function make(tag, attributes, ...content) {
 
 // A term and what there is to say of it, for a <dl>.
 export const fact = (term, ...words) => make("div", {}, make("dt", {}, term), make("dd", {}, ...words));
-
 export const failure = (sentence) => make("span", { class: "failed" }, sentence);

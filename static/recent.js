@@ -2,7 +2,7 @@
 
 import { getTraces } from "./api.js";
 import { isError } from "./facts.js";
-import { byId, make, say } from "./page.js";
+import { byId, failure, make, say } from "./page.js";
 
 const EMPTY = "No trace is remembered yet: order a donut, here or with curl, and look again.";
 
@@ -30,10 +30,10 @@ function groupOf(name, traces, shownId) {
   return details;
 }
 
-function link({ trace_id, spans, open, first }, shownId) {
+function link({ trace_id, spans, first }, shownId) {
   const time = new Date(first.start_time).toLocaleTimeString();
-  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`, open ? `${open} open` : null];
-  const failed = isError(first) ? make("span", { class: "failed" }, "error") : null;
+  const words = [time, first.attributes["http.response.status_code"], `${spans} spans`];
   const current = trace_id === shownId ? true : null;
-  return make("a", { href: `#${trace_id}`, "aria-current": current }, words.filter(Boolean).join(" · "), failed);
+  return make("a", { href: `#${trace_id}`, "aria-current": current }, words.filter(Boolean).join(" · "),
+    isError(first) ? failure("error") : null);
 }

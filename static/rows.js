@@ -45,7 +45,7 @@ function rowsOf(node, above, first) {
   const crossing = crossingOf(span);
   const isReceived = children.some((child) => kindOf(child.span) === "SERVER");
   const found = [
-    ...(above.level === 1 && crossing === "received" ? [hopRow(span, 1, "↳ came in", parentId)] : []),
+    ...(above.level === 1 && kindOf(span) === "SERVER" ? [hopRow(span, 1, "↳ came in", parentId)] : []),
     spanRow(node, above, first),
     ...(crossing === "sent" ? [hopRow(span, level, isReceived ? "↳ crossed" : "↳ injected", id)] : []),
     ...children.flatMap((child) => rowsOf(child, { level, service: serviceOf(span), thread: threadOf(span) }, first)),
@@ -55,8 +55,10 @@ function rowsOf(node, above, first) {
 }
 
 // The headers that a span wrote, or those that the first span of a trace received. `sender` is the id in them.
-const hopRow = (span, level, way, sender) =>
-  ({ type: "hop", key: `${idOf(span)}/hop`, level, span: idOf(span), way, sender, headers: headersOf(span) });
+const hopRow = (span, level, what, sender, headers = headersOf(span)) => ({
+  type: "hop", key: `${idOf(span)}/hop`, level, span: idOf(span), sender, headers,
+  way: !span.parent_id && headers.some(({ isUnused }) => isUnused) ? `${what}, not used` : what,
+});
 
 function spanRow(node, { level, service, thread }, first) {
   const { span } = node;

@@ -13,13 +13,11 @@ const POLL_MS = 1000;
 const MOST_QUIET_POLLS = 60; // a trace that has not changed for so long is taken for complete
 const AXIS_MS = 100; // between two polls, the time axis of a growing trace is drawn so often
 const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}))?/; // #<trace id>/<id of the selected span>
-
 const UNNAMED = "The answer to this order names no trace: it has no Server-Timing header.";
 const UNRECORDED = "No span of this trace was recorded here, so nothing can be seen of it.";
 
-// The trace on the page: { id, spans, selected, isOwnChoice, clock }. `selected` is the id of the span whose
-// details are shown, `isOwnChoice` says that the visitor selected it or closed it, and `clock` is what to add to now()
-// for the shop's time.
+// The trace on the page: { id, spans, selected, isOwnChoice, clock }. `selected` is the id of the span in the details,
+// `isOwnChoice` says that the visitor selected or closed it, and `clock` plus now() is the shop's time.
 let shown = null;
 
 const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one

@@ -67,10 +67,8 @@ function timesOf({ start, took }) {
   const bar = make("span", { class: "bar" });
   bar.style.setProperty("--start", start);
   if (took !== null) bar.style.setProperty("--took", took);
-  return [
-    make("span", { class: "took" }, took === null ? "open" : inWords(took)),
-    make("span", { class: "time" }, bar),
-  ];
+  const words = took === null ? "open" : inWords(took);
+  return [make("span", { class: "took" }, words), make("span", { class: "time" }, bar)];
 }
 
 // An axis that is `total` microseconds long. A bar knows when it starts and how long it is, and CSS divides that by

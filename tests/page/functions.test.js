@@ -17,13 +17,11 @@ const TRACEPARENT = `00-${TRACE_ID}-${PARENT_ID}-01`;
 
 // A span as the SDK writes it; it begins and ends after so many milliseconds.
 const span = (id, parent, kind, name, start, end, attributes = {}) => ({
-  name,
-  kind: `SpanKind.${kind}`,
+  name, kind: `SpanKind.${kind}`, status: { status_code: "UNSET" },
   context: { trace_id: `0x${TRACE_ID}`, span_id: `0x${id}` },
   parent_id: parent && `0x${parent}`,
   start_time: `2026-11-22T21:29:20.${String(start).padStart(3, "0")}000Z`,
   end_time: end === null ? null : `2026-11-22T21:29:20.${String(end).padStart(3, "0")}000Z`,
-  status: { status_code: "UNSET" },
   attributes: { "thread.name": kind === "INTERNAL" ? name : "main", ...attributes },
   resource: { attributes: { "service.name": "shop" } },
 });
@@ -108,10 +106,12 @@ test("members of a list are split and never judged; what the browser cannot send
   assert.deepEqual(["a\tb é", "a\nb", "€"].map(canBeSent), [true, false, false]);
 });
 
-test("of several traceparents none counts, and several B3 headers are shown", () => {
-  const twice = { "http.request.header.traceparent": [TRACEPARENT, TRACEPARENT], "http.request.header.x-b3-spanid": ["a"] };
-  assert.deepEqual(headersOf({ attributes: twice }).map(({ name, wrong }) => [name, wrong !== null]),
-    [["traceparent", true], ["traceparent", true], ["x-b3-spanid", false]]);
+test("a header that was received and not used is told from one that was used", () => {
+  const root = (...values) => span("1", null, "SERVER", "POST", 0, 1, { "http.request.header.traceparent": values });
+  const other = root(TRACEPARENT.toUpperCase(), TRACEPARENT.toUpperCase());
+  assert.deepEqual([root(TRACEPARENT), other].map((each) => rows([each])[0].way), ["↳ came in", "↳ came in, not used"]);
+  assert.deepEqual(headersOf(other)[1].parts.slice(1, 3).map(({ means }) => means), [null, null]);
+  assert.match(headersOf(other)[1].wrong, /received and not used.* of several none counts/);
 });
 
 test("what came of a header is observed", () => {

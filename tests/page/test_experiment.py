@@ -23,6 +23,7 @@ def send(page):
         page.get_by_text("Send a header of your own").click()
         if ready:
             page.get_by_role("button", name=ready, exact=True).click()
+            expect(page.locator("#header-fields .failed, [aria-invalid]")).to_have_count(0)
         for name, value in headers.items():
             page.get_by_label(name, exact=True).fill(value)
         page.locator(f"input[value='{trace}']").check()
@@ -49,6 +50,8 @@ def test_a_wrong_prediction_and_what_cannot_be_seen(page, shop, send):
     )
     expect(page.locator("#trace-note")).to_contain_text("not recorded")
     assert send(shop, "upper case", "same").startswith("Wrong about the trace. It is a new trace.")
+    expect(page.locator("[aria-invalid]")).to_have_count(1)
+    expect(page.locator("#rows [aria-current]")).to_contain_text("SERVER")
 
 
 def test_what_went_on_is_read_from_the_spans(page, shop, send):
@@ -65,11 +68,10 @@ def test_faults_are_marked_while_one_types_and_what_cannot_be_sent_is_not(page, 
     field = page.get_by_label("traceparent", exact=True)
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".decoded .failed").first).to_contain_text("lower-case hex digits")
-    expect(page.locator("#experiment-command code")).to_contain_text(
-        f"traceparent: {VALID.upper()}"
-    )
+    expect(page.locator("#experiment-command")).to_contain_text(f"traceparent: {VALID.upper()}")
     page.get_by_role("button", name="Change the header").click()
-    expect(page.locator("#experiment summary")).to_be_focused()
+    expect(field).to_be_focused()
+    expect(field).to_be_in_viewport(ratio=1)
     field.fill("€")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#experiment-error")).to_have_text(re.compile("^Change traceparent"))

@@ -97,8 +97,10 @@ def test_nothing_jumps_while_the_trace_grows(page, order, start_shop, is_own_cho
     expect(page.locator("#rows").get_by_role("button", name="INTERNAL fry")).to_have_count(3)
     after = page.evaluate(PLACES)
     assert [place for place in before if place not in after] == []
-    bars = page.locator("#rows li", has_text="fry").locator(".bar").all()
-    assert min(bar.bounding_box()["width"] for bar in bars) > 40
+    bars = page.locator("#rows li", has_text="fry").locator(".bar")
+    assert min(bar.bounding_box()["width"] for bar in bars.all()) > 40
+    bars.first.click()
+    expect(page.locator("#span-does")).to_have_text("goes on after its parent has answered")
 
 
 def test_a_narrow_page_goes_to_the_trace_and_opens_details_below_a_row(page, order, start_shop):
