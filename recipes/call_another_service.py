@@ -1,7 +1,7 @@
 """A CLIENT span for a call of another service, with its attributes and its status.
 
-Copy call(), and use it in place of urlopen(). (For urllib, requests and httpx there are packages.)
-urllib follows redirects, and sends the headers, baggage among them, to wherever they lead.
+Copy call(), for use in place of urlopen(). (For urllib, requests and httpx there are packages.)
+A redirect gets the headers, baggage too. For unknown methods (`_OTHER`) see traced_http_server.py.
 
     python recipes/call_another_service.py http://127.0.0.1:8081/cakes
 """
@@ -24,13 +24,15 @@ def call(request, timeout=10):
     method = request.get_method()
     attributes = {
         "http.request.method": method,
-        "url.full": request.full_url,  # if its query can hold secrets, take them out
+        "url.full": request.full_url,  # take out secrets: in its query, or user:password@
         "server.address": url.hostname,
         "server.port": url.port or (443 if url.scheme == "https" else 80),
     }
     span = tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
     with trace.use_span(span, end_on_exit=True, set_status_on_exception=False):
         # Only now, because the current span becomes the parent of the other side's span.
+        for field in propagate.get_global_textmap().fields:
+            request.headers.pop(field, None)  # of a former call with this request
         propagate.inject(request.headers)
         try:
             try:

@@ -1,8 +1,7 @@
 """A child process that goes on with its parent's trace: the environment carries the context.
 
-Copy all but the import of print_spans and the last part. The child calls continue_trace() first.
-Variables such as X_B3_TRACEID have the names of OpenTelemetry's specification "Environment
-Variables as Context Propagation Carriers": a shell keeps them, and other languages look for them.
+Copy all but the last part. The child calls continue_trace() first. The names are those of the
+specification "Environment Variables as Context Propagation Carriers"; a shell keeps such names.
 
     python recipes/child_process.py parent
 """
@@ -18,7 +17,8 @@ from print_spans import print_spans  # for the last part alone
 
 
 def variable(field):
-    return re.sub("[^A-Z0-9_]", "_", field.upper())
+    name = re.sub("[^A-Za-z0-9_]", "_", field).upper()
+    return name if re.match("[A-Z_]", name) else f"_{name}"
 
 
 class EnvironmentGetter(DefaultGetter):
@@ -35,8 +35,7 @@ def environment_for_child():
     """Return the environment of this process, with the current context in it."""
     carrier = {}
     propagate.inject(carrier)
-    # inject writes no tracestate and no baggage if there is none. So those that this process was
-    # started with have to go, or they would be taken for ours.
+    # Those of this process have to go: inject writes no tracestate and no baggage if there is none.
     stale = {variable(field) for field in propagate.get_global_textmap().fields}
     environment = {name: value for name, value in os.environ.items() if name not in stale}
     return environment | {variable(field): value for field, value in carrier.items()}

@@ -23,8 +23,8 @@ donuts = []
 @app.post("/kitchen/add_donuts")
 def add_donuts():
     # The package reads the baggage, and writes none of it on spans.
-    order_id = str(baggage.get_baggage("microdonuts.order.id"))
-    trace.get_current_span().set_attribute("microdonuts.order.id", order_id)
+    if order_id := baggage.get_baggage("microdonuts.order.id"):
+        trace.get_current_span().set_attribute("microdonuts.order.id", order_id)
     donuts.append(request.json | {"status": "ready", "ready_in": 0})
     return {"order_id": request.json["order_id"]}
 

@@ -2,7 +2,7 @@
 
 Copy send() and process(), with your broker in place of the list. (For Kafka, RabbitMQ, SQS and
 Celery there are packages.) The attributes follow the messaging conventions (status: Development).
-If no span is current, as below, each send() begins a trace.
+If send() can fail, say so on its span as process() does. Call process() outside of other spans.
 
     python recipes/message_queue.py
 """
@@ -26,14 +26,13 @@ def send(queue, body):
 
 def process(messages, work):
     """Work on one message, or on a batch of them. Each has a link to the span that sent it."""
-    # Without headers the context stays empty, and a new trace begins. Kafka and AMQP hand over the
-    # values as bytes: decode them, because propagators read text.
+    # Kafka and AMQP hand over the values as bytes: decode them, because propagators read text.
     carriers = [dict(message.get("headers") or {}) for message in messages]
     senders = [propagate.extract(carrier, context.Context()) for carrier in carriers]
     spans = [trace.get_current_span(sender).get_span_context() for sender in senders]
     links = [trace.Link(span) for span in spans if span.is_valid]
     # The conventions ask for links, because a span has one parent only. A single message has both,
-    # which keeps it in its sender's trace. A batch has links alone, and nobody's baggage.
+    # and is in its sender's trace, whatever is current. A batch has links, and nobody's baggage.
     parent = senders[0] if len(senders) == 1 else context.Context()
     span = tracer.start_span("process cakes", parent, SpanKind.CONSUMER, PROCESS, links)
     if len(messages) > 1:
@@ -43,7 +42,8 @@ def process(messages, work):
         work([message["body"] for message in messages])
     except Exception as error:
         span.record_exception(error)
-        span.set_attribute("error.type", type(error).__qualname__)
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        span.set_attribute("error.type", name.removeprefix("builtins."))
         span.set_status(StatusCode.ERROR, str(error))
         raise
     finally:

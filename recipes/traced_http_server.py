@@ -1,11 +1,10 @@
 """A SERVER span for each request of your own http.server, which no package makes.
 
-Copy all but the last part, which shows how to use it: make TracedRequests the first base class of
-your handler, and set a tracer provider before you serve. A span is named after the HTTP method,
-because only your code knows the route: do_GET() below says it, and so does each branch where you
-choose among several. A method without a do_ gets no span, and http.server answers it with 501. The
-handler of wsgiref has no do_ at all: opentelemetry-instrumentation-wsgi is for it. A TimeoutError
-of do_GET() is no error on the span, because http.server catches it.
+Copy all but the last part: make TracedRequests the first base class of your handler, and set a
+tracer provider before you serve. A span is named after the HTTP method, because only your code
+knows the route: do_GET() below says it, or each of its branches. A method without a do_ gets no
+span, and http.server answers it with 501. wsgiref's handler has no do_ at all; for it there is
+opentelemetry-instrumentation-wsgi. http.server catches a TimeoutError, so the span shows no error.
 
     python recipes/traced_http_server.py 8081
     python recipes/call_another_service.py http://127.0.0.1:8081/cakes   # they are on one trace
