@@ -1,8 +1,8 @@
 """Log lines that name the trace and the span in which they were written.
 
 Call add_trace_ids() before the first line is logged, and put %(trace_id)s and %(span_id)s into your
-format. Outside of spans they are zeros. They are looked up in the thread that logs, so they are
-right in a QueueListener, too. (opentelemetry-instrumentation-logging calls them otelTraceID.)
+format. Outside of spans they are zeros. The thread that logs looks them up, so a QueueListener has
+them, too. (opentelemetry-instrumentation-logging calls them otelTraceID.) trace_flags is left out.
 
     python recipes/log_with_trace_id.py
 """

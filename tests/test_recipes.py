@@ -61,8 +61,9 @@ except ValueError:
     # A shell drops the variables whose names it cannot write.
     "a child behind a shell": """
 import subprocess, sys
-from child_process import environment_for_child, print_spans, trace
+from child_process import environment_for_child, print_spans, trace, variable
 print_spans()
+print(variable("1.tracestate"))
 with trace.get_tracer("me").start_as_current_span("parent"):
     shell = f"env | grep -iE '^(TRACE[PS]|BAGG|X.B3)'; {sys.executable} child_process.py child"
     subprocess.run(["sh", "-c", shell], env=environment_for_child())
@@ -117,10 +118,9 @@ ROWS = table("recipes")
 @pytest.mark.parametrize("title", [title for title in ROWS if "command" in ROWS[title]])
 def test_a_recipe_prints_what_it_should(start, title):
     row = ROWS[title]
-    env = row.get("env", {})
     if "needs" in row:
         pytest.importorskip(*row["needs"])
-    program = start(row["command"], **env)
+    program = start(row["command"], **row.get("env", {}))
     if "requests" in row:
         kept = HTTPConnection(program.url().removeprefix("http://"), timeout=DEADLINE)
     for method, target, status, *headers in row.get("requests", []):
