@@ -1,7 +1,7 @@
 """A SERVER span for each request of a server on asyncio's streams, and children in its tasks.
 
-Copy what is between attach and detach. A task starts with a copy of its creator's context, so it
-is in its trace. A connection's requests share one task, so each detaches what it attaches. Chunked
+Copy what is between attach and detach. A task starts with a copy of its creator's context, and so
+in the same trace. A connection's requests share one task, so each detaches what it attaches. Chunked
 bodies are not read. For errors, unknown methods, whole URLs and queries see traced_http_server.py.
 
     python recipes/asyncio_server.py 8081
