@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from servers import table
 
 import microdonuts
 
@@ -21,15 +22,8 @@ IS_SEEN = """element => {
   const ends = [top + 2, bottom - 2].map(y => document.elementFromPoint(left + 25, y));
   return ends.every(end => element.contains(end));
 }"""
-STORY = {
-    "the strip": "#order",
-    "the first CLIENT row, which is selected": "[data-selected] button",
-    "the header that crossed": "[data-type=hop]",
-    "the SERVER row that received it": "[data-type=hop] + li",
-    "the header of the details": "#wire p",
-    "the line that started the span": "#code [data-marked]",
-    "the line that wrote the header": "#code .crossing",
-}
+# What has to be on one screen after an order.
+STORY = table("one_screen")
 # Which row is selected, and where the page, its scrolling parts, and its rows are.
 PLACES = """() => [
   document.querySelector("#rows [data-selected]").dataset.key,
