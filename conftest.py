@@ -29,10 +29,6 @@ class Reply(SimpleNamespace):
     """An answer: `status`, `headers` and `body`, which is bytes."""
 
     @property
-    def text(self):
-        return self.body.decode()
-
-    @property
     def json(self):
         return json.loads(self.body)
 

@@ -1,4 +1,4 @@
-"""Many orders at once. This takes minutes, and is run with `-m load`."""
+"""Many orders at once. This takes minutes, and is run with `-m soak`."""
 
 import collections
 import contextlib
@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException
 import pytest
 from servers import ORDER
 
-pytestmark = pytest.mark.load
+pytestmark = pytest.mark.soak
 BODY = json.dumps(ORDER)
 
 

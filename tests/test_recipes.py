@@ -156,7 +156,7 @@ def test_a_kitchen_in_flask_is_on_one_trace_with_the_shop(start, run_shop, ask, 
     kitchen = start("flask_kitchen.py 0", **env)
     shop = run_shop("--kitchen", kitchen.url(), OTEL_PROPAGATORS=propagators)
     reply = ask(shop, "/order", ORDER)
-    assert (reply.status, reply.json.get("state")) == (200, "ready"), reply.text
+    assert (reply.status, reply.json.get("state")) == (200, "ready"), reply.json
     assert ask(shop, "/status", {"order_id": "nobody"}).status == 404
     pattern = "SERVER (?:POST|GET) .*?_donuts UNSET .* parent=(\\w+) .*"
     parents = kitchen.read(pattern, 2)[:2]

@@ -51,23 +51,14 @@ def test_otel_traces_exporter_chooses_where_spans_go(run_shop, ask, row):
     assert (len(printed(shop)), len(lines)) == (row["printed_as_json"], row["printed_as_lines"])
 
 
-# Variables that the SDK reads; an attribute of a span or of its resource; and its value.
-FOR_THE_SDK = [
-    ({}, "service.name", "microdonuts"),
-    ({"OTEL_SERVICE_NAME": "bakery"}, "service.name", "bakery"),
-    ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=a,b=c"}, "service.name", "a"),
-    ({}, "user_agent.original", "x" * 10_000),
-    ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "9"}, "user_agent.original", "x" * 9),
-]
-
-
-@pytest.mark.parametrize(("variables", "name", "value"), FOR_THE_SDK)
-def test_the_sdk_reads_its_own_variables(run_shop, ask, variables, name, value):
-    shop = run_shop(OTEL_TRACES_EXPORTER="console", **variables)
+@rows("sdk_variables")
+def test_the_sdk_reads_its_own_variables(run_shop, ask, row):
+    shop = run_shop(OTEL_TRACES_EXPORTER="console", **row["variables"])
     ask(shop, LISTING, headers={"User-Agent": "x" * 20_000})
     shop.stop()
     [span] = printed(shop)
-    assert (span["resource"]["attributes"] | span["attributes"])[name] == value
+    found = span["resource"]["attributes"] | span["attributes"]
+    assert found[row["attribute"]] == row["value"]
 
 
 def test_a_shop_without_the_sdk_serves_and_names_no_span_as_its_own(run_shop, ask):
