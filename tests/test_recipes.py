@@ -130,8 +130,8 @@ def test_a_recipe_prints_what_it_should(start, title):
         kept.endheaders(b"x" * int(dict(headers).get("Content-Length", 0)))
         if status:
             answer = kept.getresponse()
-            answer.read()
             assert answer.status == status
+            assert row.get("body", "").encode() in answer.read()
     assert program.lines(len(row["lines"])) == row["lines"]
 
 
