@@ -15,6 +15,8 @@ README = fences(ROOT / "no-tracing" / "README.md")
 RESTART, ORDER = [fence.text for fence in README if fence.section == "Before you begin"][-2:]
 # The lines of steps 1 to 5.
 PLAIN = re.compile(r"(?m)^(\w{32}) (?P<id>\w{16}) (\S{16}) (?P<label>[A-Z]+ .+)")
+REFRESH = """A line about tracing belongs into the step of no-tracing/README.md that introduces it.
+Then, and for any other line, run: python3 no-tracing/walk.py refresh"""
 
 
 class PlainTerminal(Terminal):
@@ -66,7 +68,7 @@ def test_a_step_fits_and_shows_what_the_text_says(step, run_shop, tmp_path, monk
             error.add_note(f"This is about no-tracing/README.md, line {fence.line}.")
             raise
     # These are left in step 10: they compare the shop with the finished one, and print nothing.
-    assert terminal.run(commands) == "", "run: python3 no-tracing/walk.py refresh"
+    assert terminal.run(commands) == "", REFRESH
 
 
 @pytest.mark.parametrize("name", walk.FILES)
@@ -74,7 +76,7 @@ def test_no_tracing_is_the_finished_shop_without_the_steps(name):
     expected = walk.walk(walk.load(ROOT), 1, 10, backwards=True)[name].splitlines()
     found = walk.load(walk.HERE)[name].splitlines()
     stale = list(difflib.unified_diff(found, expected, n=0, lineterm=""))
-    assert stale == [], "run: python3 no-tracing/walk.py refresh"
+    assert stale == [], REFRESH
 
 
 def test_the_shop_of_no_tracing_needs_nothing_but_python(run_shop, ask, tmp_path):
