@@ -151,7 +151,7 @@ class KitchenClient:
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.subject = f"Order {order_id}: the kitchen at {url}"  # of the sentences of errors
+        self.subject = f"Order {order_id}: the kitchen at {url}"  # begins each error's sentence
         self.connection = HTTPConnection(urlsplit(url).netloc)
         # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
         # 404. An opener does only what its handlers do, and this opener has a single one.
@@ -185,9 +185,7 @@ class KitchenClient:
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(
-                504, f"{self.subject} did not answer in time: try again later."
-            ) from error
+            raise Refusal(504, f"{self.subject} did not answer in time: try later.") from error
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise Refusal(502, f"{self.subject} is down or not a kitchen: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
@@ -447,11 +445,12 @@ BAGGAGE_MEMBER = re.compile(
     [ \t]*+  (?P<key>   [!#$%&'*+.^_`|~0-9A-Za-z-]+ )
     [ \t]* = [ \t]*+
               (?P<value> (?: (?! [",;\\] ) [!-~] )* )   # printable ASCII except a space and these
-    [ \t]*+  (?: ; .* )?                               # properties, such as "trusted"
+    [ \t]*+  (?: ; .* )?                                # properties, such as "trusted"
     """,
     re.VERBOSE,
 )
-BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"  # sent as they are; a "+" is not, as some read a space
+# These are sent as they are. A "+" is encoded, because some readers take it for a space.
+BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
 MAX_BAGGAGE = 8_192  # bytes, which every service must be able to pass on
 
 

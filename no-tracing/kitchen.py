@@ -32,7 +32,7 @@ class KitchenClient:
     def __init__(self, url, order_id):
         self.url = url
         self.order_id = order_id
-        self.subject = f"Order {order_id}: the kitchen at {url}"  # of the sentences of errors
+        self.subject = f"Order {order_id}: the kitchen at {url}"  # begins each error's sentence
         self.connection = HTTPConnection(urlsplit(url).netloc)
         # urllib.request.urlopen() uses proxies, follows redirects, and raises an exception for a
         # 404. An opener does only what its handlers do, and this opener has a single one.
@@ -68,9 +68,7 @@ class KitchenClient:
             if status == 200:
                 return json.loads(answer)
         except TimeoutError as error:
-            raise Refusal(
-                504, f"{self.subject} did not answer in time: try again later."
-            ) from error
+            raise Refusal(504, f"{self.subject} did not answer in time: try later.") from error
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise Refusal(502, f"{self.subject} is down or not a kitchen: {error!r}.") from error
         # This is how a kitchen says that it does not know the order.
@@ -195,5 +193,6 @@ def sleep_until(moment):
 
 ##### BLOCK 9: W3C Baggage (www.w3.org/TR/baggage) #################################################
 
-BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"  # sent as they are; a "+" is not, as some read a space
+# These are sent as they are. A "+" is encoded, because some readers take it for a space.
+BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
 ##### BLOCK 10: B3, the headers of Zipkin (github.com/openzipkin/b3-propagation) ###################
