@@ -33,7 +33,7 @@ async function send(path, body, follow, headers) {
     headers: { ...headers, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
-  follow?.(answer.headers.get("Server-Timing"));
+  await follow?.(answer.headers.get("Server-Timing"));
   if (!answer.ok) throw Object.assign(new Error(content.error), { status: answer.status });
   return content;
 }

@@ -3,7 +3,7 @@
 import { checkStatus, placeOrder } from "./api.js";
 import { chosenDonuts, emptyBox } from "./cart.js";
 import { byId, copyOf, draw, say, sleep } from "./page.js";
-import { follow } from "./trace.js";
+import { follow, wide } from "./trace.js";
 
 const POLL_MS = 2000; // the shop's terminal shows the spans of every poll: leave room for the order's
 const FIRST_POLL_MS = 700; // by then the first donut is cooking
@@ -35,6 +35,7 @@ async function order() {
   try {
     watch(await placeOrder(donuts, follow));
     emptyBox();
+    if (!wide.matches) byId("trace").scrollIntoView();
   } catch (refusal) {
     refuse(refusal);
   }

@@ -20,7 +20,7 @@ const UNRECORDED = "No span of this trace was recorded here, so nothing can be s
 // `isOwnChoice` says that the visitor selected or closed it, and `clock` plus now() is the shop's time.
 let shown = null;
 
-const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one
+export const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one
 const panel = byId("span");
 const panelRow = make("li", { "data-key": "details" });
 
@@ -38,10 +38,8 @@ export function openTraces() {
 export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
+  const spans = open(timing.traceId, null);
   history.pushState(null, "", `#${timing.traceId}`);
-  const spans = await open(timing.traceId, null);
-  // The sentence about a failure is above the trace, and is to be seen, too.
-  if (!wide.matches && !byId("error").textContent) byId("trace").scrollIntoView();
   return spans;
 }
 
@@ -81,8 +79,6 @@ async function open(id, selected) {
   const mine = { id, spans: [], selected, isOwnChoice: selected !== null, clock: -Infinity };
   shown = mine;
   clear(id);
-  byId("trace").hidden = false;
-  say("trace-note", "");
   await read(mine);
   grow(mine);
   return mine.spans;
@@ -102,6 +98,7 @@ async function read(mine) {
   if (shown !== mine) return false;
   const { spans = [], missing } = await getTrace(mine.id).catch(({ message }) => ({ missing: message }));
   if (shown !== mine) return false;
+  byId("trace").hidden = false;
   say("trace-note", missing ?? (spans.length ? "" : UNRECORDED));
   if (!spans.length || JSON.stringify(spans) === JSON.stringify(mine.spans)) return false;
   mine.spans = spans;
