@@ -85,8 +85,8 @@ def active_span(span, parent_context=None):
     An exception that leaves the block marks the span as failed. A Refusal, which is an answer with
     an HTTP status, does so only from 500 on.
 
-    tracer.start_as_current_span() differs in two ways: it ignores the baggage of the context that
-    it is given, and it marks the span as failed for every exception.
+    tracer.start_as_current_span() ignores the baggage of the context that it is given, marks the
+    span as failed for every exception, and writes no error.type.
     """
     # A context never changes. This is a copy of parent_context that holds the span.
     new_context = trace.set_span_in_context(span, parent_context)
@@ -348,7 +348,7 @@ class W3CTraceContext(TextMapPropagator):
     call it. A getter reads all values of a header, and a setter writes a header.
     """
 
-    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. It is less strict.
+    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. Some of its rules differ.
 
     fields = {"traceparent", "tracestate"}  # all headers that inject() may write
 

@@ -24,7 +24,7 @@ async def connection(reader, writer):
         while line := (await reader.readline()).decode("latin-1").strip():
             name, _, value = line.partition(":")
             lines.setdefault(name.lower(), []).append(value.strip())
-        # Joined, because the API's propagators read one line of a name.
+        # Joined, because the API reads one line of traceparent and of baggage.
         headers = {name: ",".join(values) for name, values in lines.items()}
         await reader.readexactly(int(headers.get("content-length", 0)))
         method, path, *_ = request.replace("?", " ").split()

@@ -26,7 +26,7 @@ def send(queue, body):
 
 def process(messages, work):
     """Work on one message, or on a batch of them. Each has a link to the span that sent it."""
-    # Kafka and AMQP hand over the values as bytes: decode them, because propagators read text.
+    # Kafka hands over the values as bytes: decode them, because propagators read text.
     carriers = [dict(message.get("headers") or {}) for message in messages]
     senders = [propagate.extract(carrier, context.Context()) for carrier in carriers]
     spans = [trace.get_current_span(sender).get_span_context() for sender in senders]

@@ -45,7 +45,7 @@ class TracedRequests:
         """Start the span. http.server has read the headers here, and calls do_GET() after this."""
         is_parsed = super().parse_request()
         if is_parsed and hasattr(self, f"do_{self.command}"):
-            # Joined, because the API's propagators read one line of a name (MicroDonuts' read all).
+            # Joined: the API reads one line of traceparent and of baggage (MicroDonuts reads all).
             carrier = {name.lower(): ",".join(self.headers.get_all(name)) for name in self.headers}
             method = self.command if self.command in METHODS else "_OTHER"
             # A target can be a whole URL. There is no url.query, because it can hold secrets.

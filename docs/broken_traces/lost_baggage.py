@@ -12,7 +12,7 @@ from tree import MENDED, draw_spans, tracer
 draw_spans()
 headers = {"baggage": "customer=alice"}
 caller = propagate.extract(headers, context.get_current())
-if MENDED:
-    context.attach(caller)
+token = context.attach(caller if MENDED else context.get_current())
 with tracer.start_as_current_span("GET /cakes", context=caller, kind=SpanKind.SERVER) as span:
     span.set_attribute("customer", str(baggage.get_baggage("customer")))
+context.detach(token)
