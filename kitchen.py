@@ -348,7 +348,7 @@ class W3CTraceContext(TextMapPropagator):
     call it. A getter reads all values of a header, and a setter writes a header.
     """
 
-    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. Some of its rules differ.
+    # Auto-instrumentation: TraceContextTextMapPropagator of opentelemetry-api. Some rules differ.
 
     fields = {"traceparent", "tracestate"}  # all headers that inject() may write
 

@@ -32,7 +32,7 @@ const ORDER = [
   span("4", "3", "SERVER", "POST /kitchen/add_donuts", 3, 4, TAKEN),
   span("3", "2", "CLIENT", "POST", 2, 5, SENT),
   span("2", "1", "INTERNAL", "order", 1, 6),
-  span("1", null, "SERVER", "POST /order", 0, 7),
+  span("1", null, "SERVER", "POST /order", 0, 7, { "http.response.status_code": 200 }),
 ];
 const outline = (spans) => rows(spans).map(({ key, level, way = "" }) => `${level} ${key} ${way}`.trim());
 
@@ -59,9 +59,10 @@ test("headers without a span that received them, and headers without a span that
 });
 
 test("spans that are each other's parents, or their own, are shown once, with a note", () => {
-  const circle = [span("1", "2", "SERVER", "a", 0, 9), span("2", "1", "SERVER", "b", 1, 8), span("3", "3", "SERVER", "c", 2, 3)];
-  assert.deepEqual(outline(circle), ["1 1", "2 2", "1 3"]);
-  assert.deepEqual(rows(circle).map(({ note }) => /each other/.test(note)), [true, false, true]);
+  const circle = [["1", "2"], ["2", "1"], ["3", "3"], ["4", "2"]].map(([id, parent], start) =>
+    span(id, parent, "SERVER", "GET", start, 9));
+  assert.deepEqual(outline(circle), ["1 1", "2 2", "3 4", "1 3"]);
+  assert.deepEqual(rows(circle).map(({ note }) => /each other/.test(note)), [true, false, false, true]);
 });
 
 test("a span that ended before it began takes no time, and says why", () => {
@@ -71,8 +72,8 @@ test("a span that ended before it began takes no time, and says why", () => {
 });
 
 test("times", () => {
-  assert.equal(micros("2026-11-22T21:29:20.303854Z"), 1795382960303854);
-  assert.equal(micros("2026-11-22T21:29:20Z"), 1795382960000000);
+  const after = ["20Z", "20.5Z", "20.303854Z"].map((end) => micros(`2026-11-22T21:29:${end}`) - 1795382960e6);
+  assert.deepEqual(after, [0, 500_000, 303_854]);
   assert.deepEqual([350, 999, 9140, 999_499, 1_400_000].map(inWords), ["350 µs", "999 µs", "9.14 ms", "999 ms", "1.4 s"]);
 });
 
@@ -83,11 +84,11 @@ test("the code of a span on any system, and attributes that limits have dropped 
 });
 
 test("a function is found around a line of it, from its decorators to its last line", () => {
-  const source = "a = 1\n\n@b\ndef f(\n    x,\n):\n    \"\"\"Two\n    lines.\"\"\"\n    # why\n\n    y\n\n\ndef g():\n    z\n";
-  const found = functionAround(source, 11);
-  assert.deepEqual(found.map(({ number }) => number), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
-  assert.deepEqual(found.filter(({ isComment }) => isComment).map(({ number }) => number), [7, 8, 9]);
-  assert.deepEqual([1, 99].map((number) => functionAround(source, number)), [[], []]);
+  const source = "a = 1\n\n@b\ndef f(\n    x,\n):\n    \"\"\"Two\n    lines.\"\"\"\n    # why\n\n    y\n\n\ndef g():\n    \"\"\"One.\"\"\"\n    z\n";
+  const found = (text, line) => functionAround(text, line).map(({ number, isComment }) => isComment ? -number : number);
+  assert.deepEqual(found(source, 11), [3, 4, 5, 6, -7, -8, -9, 10, 11]);
+  assert.deepEqual(found("def a():\n    def b():\n        c\n    d\n", 4), [1, 2, 3, 4]);
+  assert.deepEqual([1, 14, 99].map((line) => found(source, line)), [[], [14, -15, 16], []]);
 });
 
 test("a shell gets a word back, and a request its headers, its query and a body", () => {
@@ -97,19 +98,23 @@ test("a shell gets a word back, and a request its headers, its query and a body"
   assert.equal(commandFor(span("1", null, "SERVER", "POST /order", 0, 1, attributes), [], "http://elsewhere"),
     `curl -X 'POST' 'http://[::1]:8082/order?a=b' \\\n  -H 'traceparent: ${TRACEPARENT}' \\\n`
     + `  -d '{"donuts":[{"flavor":"glazed","quantity":1}]}'`);
+  const status = span("1", null, "SERVER", "POST /status", 0, 1, { ...attributes, "http.route": "/status" });
+  assert.match(commandFor(status, [{ attributes: { "microdonuts.order.id": "x" } }], ""), /-d '{"order_id":"x"}'$/);
 });
 
 test("members of a list are split and never judged; what the browser cannot send is known", () => {
   const parts = (name, value) => decode(name, value).parts.map(({ label, value: each }) => [label, each]);
   assert.deepEqual(parts("tracestate", "A=1%20, ,b=c=d"), [["A", "1%20"], ["b", "c=d"]]);
   assert.deepEqual(parts("baggage", "a=1%202;p,b=%zz"), [["a", "1 2;p"], ["b", "%zz"]]);
+  assert.deepEqual(parts("traceparent", "x, y"), [["values", "x, y"]]);
+  assert.deepEqual(parts("b3", TRACE_ID), [["trace id", TRACE_ID], ["span id", ""]]);
   assert.deepEqual(["a\tb é", "a\nb", "€"].map(canBeSent), [true, false, false]);
 });
 
 test("a header that was received and not used is told from one that was used", () => {
   const root = (...values) => span("1", null, "SERVER", "POST", 0, 1, { "http.request.header.traceparent": values });
   const other = root(TRACEPARENT.toUpperCase(), TRACEPARENT.toUpperCase());
-  assert.deepEqual([root(TRACEPARENT), other].map((each) => rows([each])[0].way), ["↳ came in", "↳ came in, not used"]);
+  assert.deepEqual([TRACEPARENT, "00"].map((value) => rows([root(value)])[0].way), ["↳ came in", "↳ came in, not used"]);
   assert.deepEqual(headersOf(other)[1].parts.slice(1, 3).map(({ means }) => means), [null, null]);
   assert.match(headersOf(other)[1].wrong, /received and not used.* of several none counts/);
 });
@@ -119,11 +124,12 @@ test("what came of a header is observed", () => {
   assert.deepEqual(answer, { traceId: TRACE_ID, spanId: "0000000000000001", flags: "02" });
   assert.deepEqual([null, "cache;desc=x"].map(readServerTiming), [null, null]);
   const ours = [ORDER[1], span("0000000000000001", null, "SERVER", "POST /order", 0, 1),
-    span("5", "0000000000000001", "INTERNAL", "order", 0, 1), span("6", "5", "CLIENT", "POST", 0, 1)];
+    span("5", "0000000000000001", "INTERNAL", "order", 0, 1), span("6", "5", "CLIENT", "POST", 0, 1, { "http.request.header.tracestate": ["a=1"] })];
   assert.equal(observe({}, answer, ours).trace, "new");
   assert.equal(observe({ b3: "57b34da6-1" }, { ...answer, traceId: `${"0".repeat(16)}57b34da6` }, ours).trace, "same");
   const { trace, recording, sentences } = observe({ traceparent: TRACEPARENT, tracestate: "a=1" }, answer, ours);
-  assert.deepEqual([trace, recording, sentences[2]], ["same", "recorded", "The kitchen was sent no tracestate."]);
+  assert.deepEqual([trace, recording, sentences[2]], ["same", "recorded", "The kitchen was sent the tracestate “a=1”."]);
   assert.equal(observe({}, answer, [ORDER[1]]).recording, "not recorded");
   assert.match(headersFor("not sampled", new Set(["b3"])).b3, /^[0-9a-f]{32}-[0-9a-f]{16}-0$/);
+  assert.match(headersFor("all zeros", new Set(["b3", "traceparent"])).traceparent, /^00-0{32}-0{16}-01$/);
 });

@@ -123,6 +123,7 @@ def test_the_sentence_of_a_failure_is_shown_with_its_trace(page, order, start_sh
     expect(page.locator("#countdown")).to_have_text("Failed")
     expect(page.locator("#error")).to_contain_text("http://127.0.0.1:1")
     expect(page.locator("#rows [aria-current]")).to_contain_text("ConnectionRefusedError")
+    expect(page.locator("#recent a").first).to_contain_text("· 502 · 3 spanserror")
     page.get_by_role("button", name="Order again").click()
     expect(page.locator("#total")).to_have_text("1 donut in all")
 

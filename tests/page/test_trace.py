@@ -127,11 +127,24 @@ def test_headers_that_came_in_are_shown_and_can_be_sent_again(page, shop, ask, s
     show(ask(shop, "/order", SAMPLE, headers), "SERVER POST /order")
     expect(page.locator("#rows li").first).to_contain_text("↳ came in")
     expect(page.locator("#rows .note").first).to_contain_text(f"parent {PARENT_ID} is not here")
+    expect(page.locator("#wire [data-label]")).to_have_count(4)
     command = page.locator("#repeat code").inner_text()
     subprocess.run(["sh", "-c", command], capture_output=True, check=True)
     page.reload()
     came_in = page.locator("#rows li").filter(has_text="↳ came in").filter(has_text="it's=a%20b")
     expect(came_in).to_have_count(2)
+
+
+def test_recent_traces_lead_to_their_traces(page, shop, ask):
+    placed = ask(shop, "/order", SAMPLE)
+    check = ask(shop, "/status", {"order_id": placed.json["order_id"]})
+    page.goto(shop.url)
+    expect(page.locator(f"#recent a[href='#{placed.trace_id}']")).to_contain_text("· 200 · 7 spans")
+    expect(page.locator("#trace")).to_be_hidden()
+    page.locator("#recent summary", has_text="POST /status").click()
+    page.locator(f"#recent a[href='#{check.trace_id}']").click()
+    expect(page.locator("#trace-id")).to_have_text(check.trace_id)
+    expect(page.locator(f"#recent [href='#{check.trace_id}'][aria-current=true]")).to_be_visible()
 
 
 def test_two_processes_are_two_services(page, order, run_shop):
@@ -151,6 +164,12 @@ def test_a_clock_that_was_set_back_and_a_circle_of_parents_are_shown(page, alter
     alter(lambda all: [all[0] | {"parent_id": all[1]["context"]["span_id"]}, all[1] | end])
     expect(page.locator("#rows button", has_text="each other’s")).to_contain_text("/order")
     expect(page.locator("#rows button", has_text="the clock was set back")).to_contain_text("0 µs")
+
+
+def test_the_axis_has_at_most_four_ticks(page, alter):
+    times = {"start_time": "2026-11-22T21:29:20.000Z", "end_time": "2026-11-22T21:29:20.007Z"}
+    alter(lambda spans: [spans[0] | times])
+    expect(page.locator("#ticks .tick")).to_have_text(["0", "5 ms"])
 
 
 def test_what_limits_have_dropped_is_said_and_no_command_is_made_of_it(page, alter):
