@@ -2,7 +2,7 @@
 
 Copy send() and process(), with your broker in place of the list. (For Kafka, RabbitMQ, SQS and
 Celery there are packages.) The attributes follow the messaging conventions (status: Development).
-If send() can fail, say so on its span as process() does. Call process() outside of other spans.
+If send() can fail, say so on its span as process() does.
 
     python recipes/message_queue.py
 """

@@ -1,10 +1,10 @@
 """A SERVER span for each request of your own http.server, which no package makes.
 
-Copy all but the last part: make TracedRequests the first base class of your handler, and set a
-tracer provider before you serve. A span is named after the HTTP method, because only your code
-knows the route: do_GET() below says it, or each of its branches. A method without a do_ gets no
-span, and http.server answers it with 501. wsgiref's handler has no do_ at all; for it there is
-opentelemetry-instrumentation-wsgi. http.server catches a TimeoutError, so the span shows no error.
+Copy all but the last part and its import. Make TracedRequests, which owns self.span and self.token,
+the first base class of your handler, and set a tracer provider before you serve. A span is named
+after the HTTP method, because only your code knows the route: do_GET() below says it. A method
+without a do_ gets no span, and http.server answers it with 501. wsgiref's handler has no do_: for
+it there is opentelemetry-instrumentation-wsgi. http.server catches a TimeoutError: no error.
 
     python recipes/traced_http_server.py 8081
     python recipes/call_another_service.py http://127.0.0.1:8081/cakes   # they are on one trace
