@@ -3,8 +3,7 @@
     python3 no-tracing/walk.py 3 [--force]    make my-shop/ as it is after step 3 (0 to 10)
     python3 no-tracing/walk.py refresh        write no-tracing/*.py from the finished files
 
-In my-shop/, `python3 ../no-tracing/walk.py paste` makes the changes of a diff that you paste, and
-`python3 ../no-tracing/walk.py copy kitchen.py B3` copies a finished definition.
+In my-shop/, `paste` makes the changes of a diff, and `copy kitchen.py B3` copies a finished B3.
 """
 
 import pathlib
@@ -44,7 +43,7 @@ def walk(files, first, last, backwards=False):
 
 def change(files, diff, backwards=False, place="the diff", line=1):
     """Make the changes of a diff. A hunk has no numbers: its old lines are in the file once."""
-    hunks = []
+    hunks, file = [], "no file (paste all of the change, from --- on)"
     for number, text in enumerate(diff.splitlines(), line):
         if text.startswith("+++ "):
             file = text[4:]
@@ -56,7 +55,7 @@ def change(files, diff, backwards=False, place="the diff", line=1):
                     side.append(text[1:] + "\n")
     for number, file, *sides in reversed(hunks) if backwards else hunks:
         old, new = map("".join, reversed(sides) if backwards else sides)
-        text = "\n" + files[file]
+        text = f"\n{files[file]}" if file in files else ""
         if text.count(old) != 1 or (old in new and new in text):
             missing = [line for line in old.splitlines() if line not in text.splitlines()]
             shown = "\n".join(missing) or f"{old}(changed already, not together, or several times)"
@@ -102,7 +101,8 @@ def main(command="", *names):
         save(HERE, walk(load(ROOT), 1, 10, backwards=True))
     elif command == "paste":
         print("Paste the diff, and press Enter and Ctrl-D.")
-        print("changes made:", apply(pathlib.Path(), sys.stdin.read().rstrip("\n")))
+        count = apply(pathlib.Path(), sys.stdin.read().rstrip("\n"))
+        print("changes made:", count or "none (paste all of the change, from --- on)")
     elif command == "copy":
         print("definitions copied:", apply(pathlib.Path(), names, copy))
     elif re.fullmatch(r"\d|10", command):
