@@ -5,11 +5,10 @@ import re
 import tomllib
 
 import pytest
+from documents import walk
 from servers import ROOT
 
-SOURCES = {
-    name: (ROOT / name).read_text(encoding="utf-8") for name in ("microdonuts.py", "kitchen.py")
-}
+SOURCES = walk.load(ROOT)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

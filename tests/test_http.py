@@ -227,9 +227,7 @@ def test_an_answer_that_nobody_takes_is_an_error_of_the_server(front, fake, span
 
 
 def test_the_start_never_asks_dns(start_shop, monkeypatch):
-    def fail(*arguments):
-        pytest.fail("the start waits for DNS")
-
+    # To call None would raise a TypeError.
     for name in ("getfqdn", "gethostbyaddr", "gethostbyname"):
-        monkeypatch.setattr(socket, name, fail)
+        monkeypatch.setattr(socket, name, None)
     start_shop(host="0.0.0.0")

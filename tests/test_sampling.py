@@ -17,9 +17,7 @@ class Recorder(Sampler):
     def __init__(self):
         self.asked = []
 
-    def should_sample(
-        self, parent_context, trace_id, name, kind=None, attributes=None, links=None, **more
-    ):
+    def should_sample(self, context, trace_id, name, kind, attributes, links, **more):
         self.asked.append((kind.name, name, set(attributes or ()), len(links or ())))
         return SamplingResult(Decision.RECORD_ONLY, attributes)
 

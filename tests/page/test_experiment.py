@@ -41,6 +41,7 @@ def test_each_ready_experiment_turns_out_as_it_says(page, shop, send, trace, rec
     why = page.locator(f"#experiments li:has-text('{name}') .why").first.text_content()
     assert verdict.startswith(f"Right. It is {'the same' if trace == 'same' else 'a new'} trace.")
     assert " ".join(why.split()) in verdict
+    expect(page.locator("#outcome")).to_have_attribute("data-right", "true")
 
 
 def test_a_wrong_prediction_and_what_cannot_be_seen(page, shop, send):
@@ -49,6 +50,7 @@ def test_a_wrong_prediction_and_what_cannot_be_seen(page, shop, send):
         " nothing can be seen of what went on to the kitchen."
     )
     expect(page.locator("#trace-note")).to_contain_text("not recorded")
+    expect(page.locator("#outcome")).to_have_attribute("data-right", "false")
     assert send(shop, "upper case", "same").startswith("Wrong about the trace. It is a new trace.")
     expect(page.locator("[aria-invalid]")).to_have_count(1)
     expect(page.locator("#rows [aria-current]")).to_contain_text("SERVER")

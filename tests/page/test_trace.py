@@ -61,6 +61,7 @@ def test_a_span_shows_its_header_and_the_lines_of_code(page, shop, ask, show, ro
     expect(page.locator("#code .crossing b")).to_contain_text("the headers")
     sender = page.locator("#parts .sender-id").inner_text()
     expect(page.locator(f"#rows [data-span='{sender}'] button")).to_contain_text("CLIENT")
+    expect(page.locator("#parts .means")).to_have_count(5)
     expect(page.locator("#parts .bit code")).to_have_text(["·······1", "······1·", "000000··"])
     expect(page.locator("#attributes")).to_contain_text("http.request.header.traceparent")
 
