@@ -58,7 +58,7 @@ def change(files, diff, backwards=False, place="the diff", line=1):
         text = f"\n{files[file]}" if file in files else ""
         if text.count(old) != 1 or (old in new and new in text):
             missing = [line for line in old.splitlines() if line not in text.splitlines()]
-            shown = "\n".join(missing) or f"{old}(changed already, not together, or several times)"
+            shown = "\n".join(missing) or f"{old}(changed already, or not together: mend this hunk)"
             sys.exit(f"{place}, line {number}: these lines are not once in {file}:\n{shown}")
         files[file] = text.replace(old, new)[1:]
     return len(hunks)

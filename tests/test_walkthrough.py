@@ -15,8 +15,8 @@ README = fences(ROOT / "no-tracing" / "README.md")
 RESTART, ORDER = [fence.text for fence in README if fence.section == "Before you begin"][-2:]
 # The lines of steps 1 to 5.
 PLAIN = re.compile(r"(?m)^(\w{32}) (?P<id>\w{16}) (\S{16}) (?P<label>[A-Z]+ .+)")
-REFRESH = """A line about tracing belongs into the step of no-tracing/README.md that introduces it.
-Then, and for any other line, run: python3 no-tracing/walk.py refresh"""
+REFRESH = """Add a line about tracing to the step of no-tracing/README.md that changes its function
+(or sets attributes: 8 and 9). Then, or for another line, run: python3 no-tracing/walk.py refresh"""
 
 
 class PlainTerminal(Terminal):

@@ -70,7 +70,7 @@ def test_an_order_by_clicking_from_the_menu_to_ready(page, order, start_shop):
 @pytest.mark.parametrize("height", [625, 768])
 def test_one_screen_tells_the_whole_story(page, order, start_shop, height):
     page.set_viewport_size({"width": 1366, "height": height})
-    order(start_shop(fry_seconds=1), *(microdonuts.FLAVORS * 2)[: microdonuts.MAX_DONUTS])
+    order(start_shop(fry_seconds=1), *[flavor for flavor, _ in CARDS][:6] * 2)
     expect(page.locator("#code .crossing")).to_be_visible()
     seen = [what for what, place in STORY.items() if page.locator(place).first.evaluate(IS_SEEN)]
     assert seen == list(STORY)
@@ -109,6 +109,7 @@ def test_a_narrow_page_goes_to_the_trace_and_opens_details_below_a_row(page, ord
         before = row.bounding_box()["y"]
         row.evaluate("element => element.click()")
         assert row.bounding_box()["y"] == pytest.approx(before, abs=1)
+        expect(page.locator("#rows [data-type=hop]")).to_have_count(3)
     below = page.locator("li:has(> [aria-current]) + li > #span")
     expect(below.get_by_role("heading", name="SERVER GET")).to_be_visible()
     expect(page.locator("#countdown")).to_have_text("Ready!")
@@ -122,7 +123,7 @@ def test_the_sentence_of_a_failure_is_shown_with_its_trace(page, order, start_sh
     order(start_shop(kitchen="http://127.0.0.1:1"), "glazed")
     expect(page.locator("#countdown")).to_have_text("Failed")
     expect(page.locator("#error")).to_contain_text("http://127.0.0.1:1")
-    expect(page.locator("#rows [aria-current]")).to_contain_text("ConnectionRefusedError")
+    expect(page.locator("#rows [aria-current] .failed")).to_have_text("ConnectionRefusedError")
     expect(page.locator("#recent a").first).to_contain_text("· 502 · 3 spanserror")
     page.get_by_role("button", name="Order again").click()
     expect(page.locator("#total")).to_have_text("1 donut in all")
