@@ -48,9 +48,8 @@ def test_what_a_sampler_sees(shop, ask, sampler):
     assert order == ("INTERNAL", "order", {"microdonuts.order.id", "microdonuts.quantity"}, 0)
     known = {"http.request.method", "url.full", "server.address", "server.port"}
     assert client == ("CLIENT", "POST", known, 0)
-    sampler.asked.clear()
     ask(shop, "/status", {"order_id": order_id})
-    assert sampler.asked[1] == ("INTERNAL", "status", {"microdonuts.order.id"}, 1)
+    assert ("INTERNAL", "status", {"microdonuts.order.id"}, 1) in sampler.asked
 
 
 def test_what_is_recorded_and_not_sampled_is_shown_and_says_so(front, fake, ask, sampler):
