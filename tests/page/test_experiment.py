@@ -24,6 +24,8 @@ def send(page):
         if ready:
             page.get_by_role("button", name=ready, exact=True).click()
             expect(page.locator("#header-fields .failed, [aria-invalid]")).to_have_count(0)
+            expect(page.locator("#header-fields")).not_to_contain_text("null")
+            expect(page.locator("#hint")).not_to_be_empty()
         for name, value in headers.items():
             page.get_by_label(name, exact=True).fill(value)
         page.locator(f"input[value='{trace}']").check()
@@ -70,6 +72,7 @@ def test_faults_are_marked_while_one_types_and_what_cannot_be_sent_is_not(page, 
     field = page.get_by_label("traceparent", exact=True)
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".decoded .failed").first).to_contain_text("lower-case hex digits")
+    expect(page.get_by_label("b3", exact=True)).to_be_hidden()
     expect(page.locator("#experiment-command")).to_contain_text(f"traceparent: {VALID.upper()}")
     page.get_by_role("button", name="Change the header").click()
     expect(field).to_be_focused()
