@@ -43,8 +43,7 @@ def alter(page, shop, ask):
 
 def test_the_trace_of_an_order_is_drawn_as_the_tree_it_is(page, order, shop):
     order(shop, "glazed")
-    expect(page.locator("#rows").get_by_role("button", name="INTERNAL fry")).to_be_visible()
-    expect(page.locator("#rows [data-open]")).to_have_count(0)
+    expect(page.locator("#rows li:not([data-open])")).to_have_count(9)
     rows = page.locator("#rows > li").evaluate_all("rows => rows.map(row => row.outerHTML)")
     # Without what differs each time: the places of bars, times, the order id, and the flags.
     drawn = re.sub(r' style=".*?"|[\d.]+ .?s(?=<)|[\w-]{36}|0[13](?=<)', "", "\n".join(rows))
