@@ -59,6 +59,7 @@ def test_an_order_by_clicking_from_the_menu_to_ready(page, order, start_shop):
         - button "Order again"
         - progressbar "Fried so far"
         """)
+    expect(page.locator("#recent a").first).to_contain_text("· 200 · 10 spans")
     page.get_by_role("button", name="Order again").click()
     expect(page.get_by_role("heading", name="Today’s donuts")).to_be_focused()
     for name in ("Add one glazed", "Add one glazed", "Remove one glazed", "Add one jelly"):
