@@ -136,10 +136,10 @@ def test_fields_name_all_that_inject_writes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_injected_where_there_is_nothing(name):
+def test_nothing_is_injected_or_extracted_where_there_is_nothing(name):
     carrier = {}
     kitchen.PROPAGATORS[name].inject(carrier, context.Context())
-    assert carrier == {}
+    assert carrier == dict(kitchen.PROPAGATORS[name].extract({})) == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
