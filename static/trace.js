@@ -16,8 +16,8 @@ const ADDRESS = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}))?/; // #<trace id>/<id of t
 const UNNAMED = "The answer to this order names no trace: it has no Server-Timing header.";
 const UNRECORDED = "No span of this trace was recorded here, so nothing can be seen of it.";
 
-// The trace on the page: { id, spans, selected, isOwnChoice, clock }. `selected` is the id of the span in the details,
-// `isOwnChoice` says that the visitor selected or closed it, and `clock` plus now() is the shop's time.
+// The trace on the page: { id, spans, selected, clock }. `selected` is the id of the span in the details, and `clock`
+// plus now() is the shop's time.
 let shown = null;
 
 export const wide = matchMedia("(min-width: 1100px)"); // then the details are beside the rows, and otherwise below one
@@ -47,7 +47,7 @@ export async function follow(serverTiming) {
 async function showAddressed() {
   const [, id, selected = null] = location.hash.match(ADDRESS) ?? [];
   if (!id) return close("");
-  if (id === shown?.id && shown.spans.length) select(selected, selected !== null);
+  if (id === shown?.id && shown.spans.length) select(selected);
   else await open(id, selected);
   (buttonOf(selected) ?? byId("trace-title")).focus();
 }
@@ -76,7 +76,7 @@ async function showRecent() {
 
 // Show a trace, and return its spans. Then go on while it grows.
 async function open(id, selected) {
-  const mine = { id, spans: [], selected, isOwnChoice: selected !== null, clock: -Infinity };
+  const mine = { id, spans: [], selected, clock: -Infinity };
   shown = mine;
   clear(id);
   await read(mine);
@@ -112,7 +112,7 @@ const now = () => performance.now() * 1000;
 function draw() {
   const { spans } = shown;
   const drawn = rows(spans);
-  if (wide.matches && !shown.isOwnChoice) shown.selected ??= firstOf(drawn);
+  if (wide.matches) shown.selected ??= firstOf(drawn);
   const span = spans.find((each) => idOf(each) === shown.selected) ?? null;
   const place = span === null || wide.matches ? byId("beside") : panelRow;
   if (panel.parentElement !== place) place.append(panel); // what is moved loses its scroll position
@@ -136,10 +136,10 @@ function duration() {
 }
 
 // Show the details of a span, or of none. Its row stays where it is, although those of another one close above it.
-function select(id, isOwnChoice = true) {
+function select(id) {
   const topOf = () => buttonOf(id)?.getBoundingClientRect().top ?? 0;
   const before = topOf();
-  Object.assign(shown, { selected: id, isOwnChoice });
+  shown.selected = id;
   draw();
   if (!wide.matches) scrollBy(0, topOf() - before);
 }

@@ -72,8 +72,7 @@ test("a span that ended before it began takes no time, and says why", () => {
 });
 
 test("times", () => {
-  const after = ["20Z", "20.5Z", "20.303854Z"].map((end) => micros(`2026-11-22T21:29:${end}`) - 1795382960e6);
-  assert.deepEqual(after, [0, 500_000, 303_854]);
+  assert.deepEqual(["20Z", "20.5Z", "20.303854Z"].map((end) => micros(`2026-11-22T21:29:${end}`) % 1e6), [0, 5e5, 303_854]);
   assert.deepEqual([350, 999, 9140, 999_499, 1_400_000].map(inWords), ["350 µs", "999 µs", "9.14 ms", "999 ms", "1.4 s"]);
 });
 
