@@ -32,9 +32,9 @@ class PlainTerminal(Terminal):
 
 
 def paste(folder, diff):
-    """Make the changes of a diff as a reader does who pastes it."""
+    """Make the changes of a diff as a reader does who pastes it, and presses Enter."""
+    assert re.findall(r"(?m)^--- (.+)", diff) == re.findall(r"(?m)^\+\+\+ (.+)", diff)
     command = [sys.executable, walk.__file__, "paste"]
-    # A reader presses Enter after the diff.
     done = subprocess.run(command, cwd=folder, input=f"{diff}\n", capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 0)
 
