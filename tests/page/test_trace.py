@@ -100,7 +100,7 @@ def test_a_status_check_links_to_its_order_which_asks_for_no_other_trace(page, s
 def test_the_rows_by_keyboard_alone(page, shop, ask, show):
     show(ask(shop, "/order", SAMPLE), "INTERNAL order")
     buttons = page.locator("#rows button")
-    keys = {"Home": 0, "ArrowUp": 0, "ArrowDown": 1, "End": 6, "ArrowLeft": 6, "Alt+Home": 6}
+    keys = {"Home": 0, "ArrowUp": 0, "ArrowDown": 1, "End": 6, "ArrowLeft": 6, "Control+Home": 6}
     for key, index in keys.items():
         page.keyboard.press(key)
         expect(buttons.nth(index)).to_be_focused()
