@@ -368,7 +368,7 @@ def read_names(variable, value, choices):
 def set_up_tracing(store):
     """Choose the propagators, the processors and the exporters. Return the provider.
 
-    The provider makes the spans of all tracers. Only one can be global.
+    The provider makes the spans of all tracers. A process can have only one global provider.
 
     The variable OTEL_TRACES_SAMPLER names its sampler. By default each new trace is recorded, and a
     span that has a parent follows the decision of the parent.

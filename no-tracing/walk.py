@@ -3,7 +3,7 @@
     python3 no-tracing/walk.py 3 [--force]    make my-shop/ as it is after step 3 (0 to 10)
     python3 no-tracing/walk.py refresh        write no-tracing/*.py from the finished files
 
-In my-shop/, `paste` makes the changes of a diff, and `copy kitchen.py B3` copies a finished B3.
+In my-shop/, `paste` makes the changes of a diff, and `copy kitchen.py B3` copies the finished B3.
 """
 
 import pathlib

@@ -1,7 +1,8 @@
 // The shop's endpoints as the page sees them: JSON there and JSON back.
 // A refusal is thrown as an Error that carries the server's own sentence, and its status.
 
-// `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused.
+// `follow` is called with the Server-Timing header, which names the order's trace, also where the order is refused. It
+// is waited for, so that the order and its trace are drawn at once.
 // `headers` are sent along: { name: value, ... }.
 export const placeOrder = (donuts, follow, headers = {}) => send("/order", { donuts }, follow, headers);
 

@@ -38,6 +38,7 @@ export function openTraces() {
 export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
+  // The trace is asked for first, because a change of the address takes time.
   const spans = open(timing.traceId, null);
   history.pushState(null, "", `#${timing.traceId}`);
   return spans;
