@@ -15,8 +15,8 @@ README = fences(ROOT / "no-tracing" / "README.md")
 RESTART, ORDER = [fence.text for fence in README if fence.section == "Before you begin"][-2:]
 # The lines of steps 1 to 5.
 PLAIN = re.compile(r"(?m)^(\w{32}) (?P<id>\w{16}) (\S{16}) (?P<label>[A-Z]+ .+)")
-REFRESH = """Run: python3 no-tracing/walk.py refresh. (If a line is about tracing, first put it
-into the step of no-tracing/README.md that changes its function. Attributes are set in steps 8 and 9.)"""
+REFRESH = """Run: python3 no-tracing/walk.py refresh. (First, a line about tracing goes into the
+step of no-tracing/README.md that changes its function. Attributes are set in steps 8 and 9.)"""
 
 
 class PlainTerminal(Terminal):
