@@ -2,7 +2,7 @@
 
 import { checkStatus, placeOrder } from "./api.js";
 import { chosenDonuts, emptyBox } from "./cart.js";
-import { byId, copyOf, draw, say, sleep } from "./page.js";
+import { afterNextFrame, byId, copyOf, draw, say, sleep } from "./page.js";
 import { follow, wide } from "./trace.js";
 
 const POLL_MS = 2000; // the shop's terminal shows the spans of every poll: leave room for the order's
@@ -40,7 +40,7 @@ async function order() {
     refuse(refusal);
   }
   button.disabled = false;
-  button.focus(); // disabling took the focus away; if the box is folded, the button is hidden, and this does nothing
+  afterNextFrame(() => button.focus()); // disabling took the focus away; does nothing while the button is hidden
 }
 
 // Below 500 it is the box that must be changed, so it stays open. Otherwise the trace of the failure is of interest.
@@ -116,6 +116,6 @@ function turnTo(part) {
   byId("shop").hidden = part !== "shop";
   byId("order").hidden = part !== "order";
   byId(part).querySelector("[role=status]").after(byId("error"));
-  byId(part).querySelector("h2").focus();
   scrollTo(0, 0);
+  afterNextFrame(() => byId(part).querySelector("h2").focus({ preventScroll: true }));
 }

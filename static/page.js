@@ -14,6 +14,7 @@ export function say(id, sentence) {
 }
 
 export const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
+export const afterNextFrame = (work) => requestAnimationFrame(() => requestAnimationFrame(work));
 
 // A new element with attributes and content, but for those that are null. Strings become text, whatever they hold, and
 // never markup.

@@ -4,7 +4,7 @@ import { getTrace } from "./api.js";
 import { drawDetails } from "./details.js";
 import { extent, idOf, isGrowing, isOpen, servicesOf } from "./facts.js";
 import { readServerTiming } from "./headers.js";
-import { byId, make, say, sleep } from "./page.js";
+import { afterNextFrame, byId, make, say, sleep } from "./page.js";
 import { drawRecent } from "./recent.js";
 import { rows } from "./rows.js";
 import { buttonOf, drawAxis, drawRows, drawServices } from "./waterfall.js";
@@ -38,9 +38,8 @@ export function openTraces() {
 export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
-  // The trace is asked for first, because a change of the address takes time.
-  const spans = open(timing.traceId, null);
-  history.pushState(null, "", `#${timing.traceId}`);
+  const spans = await open(timing.traceId, null);
+  afterNextFrame(() => history.pushState(null, "", `#${timing.traceId}`)); // it has the whole page drawn anew
   return spans;
 }
 
@@ -55,15 +54,14 @@ async function showAddressed() {
 
 function close(sentence) {
   shown = null;
-  clear("");
+  clear();
   byId("trace").hidden = !sentence;
   say("trace-note", sentence);
   showRecent();
 }
 
-// Nothing of the trace that was shown before is left behind.
-function clear(id) {
-  byId("trace-id").textContent = id;
+function clear() {
+  say("trace-id", "");
   byId("waterfall").hidden = true;
   byId("outcome").hidden = true;
   drawServices([]);
@@ -78,8 +76,8 @@ async function showRecent() {
 // Show a trace, and return its spans. Then go on while it grows.
 async function open(id, selected) {
   const mine = { id, spans: [], selected, clock: -Infinity };
+  if (shown) clear(); // nothing of the trace that was shown before is left behind
   shown = mine;
-  clear(id);
   await read(mine);
   grow(mine);
   return mine.spans;
@@ -100,6 +98,7 @@ async function read(mine) {
   const { spans = [], missing } = await getTrace(mine.id).catch(({ message }) => ({ missing: message }));
   if (shown !== mine) return false;
   byId("trace").hidden = false;
+  say("trace-id", mine.id);
   say("trace-note", missing ?? (spans.length ? "" : UNRECORDED));
   if (!spans.length || JSON.stringify(spans) === JSON.stringify(mine.spans)) return false;
   mine.spans = spans;
@@ -121,8 +120,8 @@ function draw() {
   drawServices(servicesOf(spans));
   drawRows(drawn, servicesOf(spans), shown.selected, place === panelRow ? panelRow : null);
   drawAxis(duration());
-  // In the frame after the rows, which are what the visitor is waiting for.
-  requestAnimationFrame(() => setTimeout(() => drawDetails(span, spans)));
+  // After the rows, which are what the visitor is waiting for.
+  afterNextFrame(() => drawDetails(span, spans));
 }
 
 // The first span whose headers are drawn; of a trace without any, once it is complete, its first span.
