@@ -280,7 +280,7 @@ class Kitchen:
         """Fry one donut after the other, each in the context of the request that brought it.
 
         The span "fry" becomes a child of that request's SERVER span, which may have ended by now. A
-        child may outlive its parent, because it needs nothing but the parent's ids.
+        child may outlive its parent, because it needs nothing but the parent's SpanContext.
         """
         while True:
             donut, request_context = self.waiting.get()
@@ -451,7 +451,7 @@ BAGGAGE_MEMBER = re.compile(
 )
 # These are sent as they are. A "+" is encoded, because some readers take it for a space.
 BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
-MAX_BAGGAGE = 8_192  # bytes, which every service must be able to pass on
+MAX_BAGGAGE = 8_192  # bytes: so much, in up to 64 members, every service has to pass on
 
 
 class W3CBaggage(TextMapPropagator):
@@ -510,9 +510,9 @@ B3_HEADER = re.compile(
 class B3(TextMapPropagator):
     """Writes the ids of the current span into the header b3, and reads it.
 
-    A SpanContext can only say whether a span is sampled. Therefore "d" is passed on as "1". Without
-    a state, the choice is left to the receiver, and is "1" here. A state without ids is not read.
-    B3's other form, which has a header for each part, is left out.
+    OpenTelemetry asks to pass on the state "d" (debug). A SpanContext has no place for it, so "1"
+    is sent. Without a state, the choice is left to the receiver, and is "1" here. A state without
+    ids is not read. B3's other form, which has a header for each part, is left out.
     """
 
     # Auto-instrumentation: B3SingleFormat and B3MultiFormat of opentelemetry-propagator-b3.

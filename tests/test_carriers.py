@@ -45,7 +45,8 @@ PROGRAMS = {
     "Tasks": """
 async def read():
     while job := await jobs.get():
-        job()
+        if awaited := job():
+            await awaited
 
 async def main():
     global jobs
@@ -156,9 +157,7 @@ def work(name):
 if __name__ == "__main__":
     for start in ("fork", "forkserver", "spawn"):
         for end in ("exit", "shutdown"):
-            child = get_context(start).Process(target=work, args=(f"{start} {end}",))
-            child.start()
-            child.join()
+            get_context(start).Process(target=work, args=(f"{start} {end}",)).start()
 """
 
 

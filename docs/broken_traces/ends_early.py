@@ -13,10 +13,7 @@ from tree import MENDED, tracer
 trace.set_tracer_provider(opentelemetry.sdk.trace.TracerProvider())
 clock = iter([1_000_000_000, 600_000_000])  # it is set back by 0.4 s
 opentelemetry.sdk.trace.time_ns = lambda: next(clock)
-began = time.monotonic_ns()
-span = tracer.start_span("bake")
-if MENDED:
-    span.end(span.start_time + time.monotonic_ns() - began)
-else:
-    span.end()
+start, began = time.time_ns(), time.monotonic_ns()
+span = tracer.start_span("bake", start_time=start if MENDED else None)
+span.end(start + time.monotonic_ns() - began if MENDED else None)
 print(f"{span.name} took {(span.end_time - span.start_time) / 1e9:.1f} s")
