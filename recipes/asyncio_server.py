@@ -1,8 +1,8 @@
 """A SERVER span for each request of a server on asyncio's streams, and children in its tasks.
 
-Copy what is between attach and detach. A task starts with a copy of its creator's context, and so
-in the same trace. A connection's requests share one task, so each detaches what it attaches. There
-are no chunked bodies. For errors, unknown methods, whole URLs, queries see traced_http_server.py.
+Copy what is between `lines` and `detach`: propagators look for names in lower case. A task starts
+with a copy of its creator's context. A connection's requests share one task, so each detaches what
+it attaches. (No chunked bodies. For errors, unknown methods, whole URLs: traced_http_server.py.)
 
     python recipes/asyncio_server.py 8081
     curl http://127.0.0.1:8081/cakes

@@ -41,12 +41,12 @@ def call(request, timeout=10):
                 response = answer
             with response:
                 span.set_attribute("http.response.status_code", response.status)
-                if response.status >= 400:  # to a client, a 4xx is an error, too
+                # To a client, a 4xx is an error, too, and so is a redirect that leads in circles.
+                if response.status >= 400 or "infinite loop" in response.reason:
                     span.set_attribute("error.type", str(response.status))
                     span.set_status(StatusCode.ERROR)
                 return response.status, response.read()
         except Exception as error:
-            # A URLError is the wrapper of what went wrong, such as a ConnectionRefusedError.
             is_wrapper = isinstance(error, URLError) and isinstance(error.reason, Exception)
             cause = type(error.reason if is_wrapper else error)
             name = f"{cause.__module__}.{cause.__qualname__}".removeprefix("builtins.")

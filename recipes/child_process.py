@@ -27,7 +27,7 @@ class EnvironmentGetter(DefaultGetter):
 
 
 def continue_trace():
-    """Make the parent's context current. It is never detached: the whole process belongs to it."""
+    """Make the parent's context current, for good. Other threads have to be handed a copy of it."""
     context.attach(propagate.extract(os.environ, context.get_current(), EnvironmentGetter()))
 
 

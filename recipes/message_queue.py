@@ -2,7 +2,7 @@
 
 Copy send() and process(), with your broker in place of the list. (For Kafka, RabbitMQ, SQS and
 Celery there are packages.) The attributes follow the messaging conventions (status: Development).
-If send() can fail, say so on its span as process() does.
+If send() can fail, set error.type on its span: `with` records the exception and the status.
 
     python recipes/message_queue.py
 """
@@ -25,14 +25,14 @@ def send(queue, body):
 
 
 def process(messages, work):
-    """Work on one message, or on a batch of them. Each has a link to the span that sent it."""
+    """Work on one message, or on a batch of them, in a span that is linked to their senders."""
     # Kafka hands over the values as bytes: decode them, because propagators read text.
     carriers = [dict(message.get("headers") or {}) for message in messages]
     senders = [propagate.extract(carrier, context.Context()) for carrier in carriers]
-    spans = [trace.get_current_span(sender).get_span_context() for sender in senders]
-    links = [trace.Link(span) for span in spans if span.is_valid]
-    # The conventions ask for links, because a span has one parent only. A single message has both,
-    # and is in its sender's trace, whatever is current. A batch has links, and nobody's baggage.
+    # A span has only one parent. So it has links to its senders, and to what is current here. A
+    # single message is in its sender's trace. A batch has links alone, and nobody's baggage.
+    related = [trace.get_current_span(each) for each in (*senders, context.get_current())]
+    links = [trace.Link(each.get_span_context()) for each in related]
     parent = senders[0] if len(senders) == 1 else context.Context()
     span = tracer.start_span("process cakes", parent, SpanKind.CONSUMER, PROCESS, links)
     if len(messages) > 1:

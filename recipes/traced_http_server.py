@@ -49,7 +49,7 @@ class TracedRequests:
             carrier = {name.lower(): ",".join(self.headers.get_all(name)) for name in self.headers}
             method = self.command if self.command in METHODS else "_OTHER"
             # A target can be a whole URL. There is no url.query, because it can hold secrets.
-            path = re.sub("^https?://[^/?]*", "", self.path).partition("?")[0] or "/"
+            path = re.sub("(?i)^https?://[^/?]*", "", self.path).partition("?")[0] or "/"
             attributes = {"http.request.method": method, "url.path": path, "url.scheme": "http"}
             if method == "_OTHER":
                 attributes["http.request.method_original"] = self.command
