@@ -81,7 +81,7 @@ tracer = trace.get_tracer("microdonuts", schema_url="https://opentelemetry.io/sc
 def trace_request(handler):
     """Answer a request in a span of kind SERVER: a child of the caller's span, if there is one."""
     # Auto-instrumentation: opentelemetry-instrumentation-wsgi does these steps around a WSGI
-    # application. There is no package for http.server.
+    # application. OpenTelemetry has no package for http.server.
 
     # Propagators look for names in lower case. Keep all values of a header, so that a propagator
     # notices a second traceparent, which makes both invalid.
