@@ -85,8 +85,8 @@ def active_span(span, parent_context=None):
     An exception that leaves the block marks the span as failed. A Refusal, which is an answer with
     an HTTP status, does so only from 500 on.
 
-    tracer.start_as_current_span() ignores the baggage of the context that it is given, marks the
-    span as failed for every exception, and writes no error.type.
+    tracer.start_as_current_span() ignores the baggage of the context that it is given, by default
+    marks the span as failed for every Exception, and writes no error.type.
     """
     # A context never changes. This is a copy of parent_context that holds the span.
     new_context = trace.set_span_in_context(span, parent_context)
