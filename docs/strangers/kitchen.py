@@ -1,7 +1,7 @@
 """python kitchen.py FRAMEWORK PORT: a kitchen in a framework that a package traces.
 
 Each SERVER span gets the order id that came as baggage, in an attribute of that name.
-py_zipkin prints its spans, as TRACE SPAN PARENT. The others send theirs to OTLP.
+py_zipkin prints its spans, as Zipkin's JSON. The others send theirs to OTLP.
 """
 
 import json
