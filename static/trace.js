@@ -39,7 +39,7 @@ export async function follow(serverTiming) {
   const timing = readServerTiming(serverTiming);
   if (!timing) return close(UNNAMED);
   const spans = await open(timing.traceId, null);
-  afterNextFrame(() => history.pushState(null, "", `#${timing.traceId}`)); // it has the whole page drawn anew
+  afterNextFrame(() => history.pushState(null, "", `#${timing.traceId}`)); // a new address has the page drawn anew
   return spans;
 }
 
