@@ -378,8 +378,8 @@ class W3CTraceContext(TextMapPropagator):
             trace_flags=TraceFlags(flags),
             trace_state=W3CTraceState.from_header(getter.get(carrier, "tracestate")),
         )
-        # The sender's span is in another process. A NonRecordingSpan stands in for it: it has the
-        # same ids and records nothing.
+        # The sender's span may be in another process. A NonRecordingSpan stands in for it: it has
+        # the same ids and records nothing.
         return trace.set_span_in_context(NonRecordingSpan(span_context), context)
 
     def inject(self, carrier, context=None, setter=default_setter):

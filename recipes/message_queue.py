@@ -29,8 +29,8 @@ def process(messages, work):
     # Kafka hands over the values as bytes: decode them, because propagators read text.
     carriers = [dict(message.get("headers") or {}) for message in messages]
     senders = [propagate.extract(carrier, context.Context()) for carrier in carriers]
-    # A span has only one parent. So it has links to its senders, and to what is current here. A
-    # single message is in its sender's trace. A batch has links alone, and nobody's baggage.
+    # A span has only one parent, so it has links to its senders and to what is current here. One
+    # message is in its sender's trace, whatever is current. A batch has links, and no baggage.
     related = [trace.get_current_span(each) for each in (*senders, context.get_current())]
     links = [trace.Link(each.get_span_context()) for each in related]
     parent = senders[0] if len(senders) == 1 else context.Context()
