@@ -451,7 +451,7 @@ BAGGAGE_MEMBER = re.compile(
 )
 # These are sent as they are. A "+" is encoded, because some readers take it for a space.
 BAGGAGE_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
-MAX_BAGGAGE = 8_192  # bytes: so much, in up to 64 members, every service has to pass on
+MAX_BAGGAGE = 8_192  # bytes: every service has to pass on this much, in up to 64 members
 
 
 class W3CBaggage(TextMapPropagator):

@@ -2,7 +2,7 @@
 
 Copy what is between `lines` and `detach`: propagators look for names in lower case. A task starts
 with a copy of its creator's context. A connection's requests share one task, so each detaches what
-it attaches. (No chunked bodies. For errors, unknown methods, whole URLs: traced_http_server.py.)
+it attaches. Chunked bodies are left out. For errors and odd requests see traced_http_server.py.
 
     python recipes/asyncio_server.py 8081
     curl http://127.0.0.1:8081/cakes

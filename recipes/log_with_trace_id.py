@@ -2,7 +2,7 @@
 
 Call add_trace_ids() before the first line is logged, and put %(trace_id)s and %(span_id)s into your
 format. Outside of spans they are zeros. The thread that logs looks them up, so a QueueListener has
-them, too. Nobody may give such names in `extra` any more. (The package has otelTraceID for that.)
+them, too. From then on, `extra` must not have these names. (The package says otelTraceID.)
 
     python recipes/log_with_trace_id.py
 """
