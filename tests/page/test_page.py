@@ -90,7 +90,7 @@ def test_nothing_jumps_while_the_trace_grows(page, order, start_shop, is_own_cho
     before = page.evaluate(PLACES)
     expect(page.locator("#countdown")).to_have_text("Ready!")
     expect(page.locator("#rows").get_by_role("button", name="INTERNAL fry")).to_have_count(3)
-    assert page.evaluate("performance.getEntriesByName(`${location.origin}/status`).length") < 5
+    assert page.evaluate("performance.getEntriesByName(`${location.origin}/status`).length") < 7
     after = page.evaluate(PLACES)
     assert [place for place in before if place not in after] == []
     bars = page.locator("#rows li", has_text="fry").locator(".bar")
