@@ -40,7 +40,7 @@ async function order() {
     refuse(refusal);
   }
   button.disabled = false;
-  afterNextFrame(() => button.focus()); // disabling took the focus away; does nothing while the button is hidden
+  afterNextFrame(() => button.focus()); // disabling took the focus away; a hidden button cannot get it
 }
 
 // Below 500 it is the box that must be changed, so it stays open. Otherwise the trace of the failure is of interest.
@@ -117,5 +117,5 @@ function turnTo(part) {
   byId("order").hidden = part !== "order";
   byId(part).querySelector("[role=status]").after(byId("error"));
   scrollTo(0, 0);
-  afterNextFrame(() => byId(part).querySelector("h2").focus({ preventScroll: true }));
+  afterNextFrame(() => byId(part).querySelector("h2").focus({ preventScroll: true })); // focus() takes time
 }

@@ -66,7 +66,7 @@ def test_a_span_shows_its_header_and_the_lines_of_code(page, shop, ask, show, ro
 
 def test_an_address_opens_what_it_names_and_back_leads_back(page, shop, ask):
     reply = ask(shop, "/order", SAMPLE)
-    page.route("**/traces", lambda route: route.abort())
+    page.route("**/traces", lambda route: route.abort())  # what the list of traces has is kept
     page.goto(f"{shop.url}/#{reply.trace_id}")
     selected = page.locator("#rows [aria-current]")
     expect(selected).to_contain_text("CLIENT")
